@@ -1,0 +1,52 @@
+"""Hashes of tokens, share codes and client secrets, as every JupyterHub stores them (reference: db-schema.md).
+
+``sha512:ROUNDS:SALT:HEXDIGEST``; SALT is 16 hex characters; the digest runs over the bytes of the SALT text followed by
+the secret's bytes ROUNDS times. Rows are found by ``prefix``, the first four characters of the secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+PREFIX_LENGTH = 4
+MIN_LENGTH, MAX_LENGTH = 8, 64
+#: generated secrets have 128 bits of entropy, so a slow hash adds nothing
+GENERATED_ROUNDS = 1
+#: secrets that people choose
+CHOSEN_ROUNDS = 16384
+
+
+def new_token() -> str:
+    """Give a new random token of 32 hex characters."""
+    return secrets.token_hex(16)
+
+
+def token_prefix(token: str) -> str:
+    return token[:PREFIX_LENGTH]
+
+
+def hash_secret(secret: str, *, rounds: int = GENERATED_ROUNDS) -> str:
+    salt = secrets.token_hex(8)
+    return f"sha512:{rounds}:{salt}:{_digest(secret, rounds, salt)}"
+
+
+def secret_matches(hashed: str, secret: str) -> bool:
+    """Compare in constant time. Secrets longer than 64 characters never match, and are not hashed at all."""
+    if len(secret) > MAX_LENGTH:
+        return False
+    algorithm, _, rest = hashed.partition(":")
+    rounds, _, rest = rest.partition(":")
+    salt, _, digest = rest.partition(":")
+    if algorithm != "sha512" or not rounds.isdigit() or not digest:
+        return False
+    return hmac.compare_digest(_digest(secret, int(rounds), salt), digest)
+
+
+def _digest(secret: str, rounds: int, salt: str) -> str:
+    state = hashlib.sha512(salt.encode())
+    data = secret.encode()
+    for _ in range(rounds):
+        state.update(data)
+    return state.hexdigest()
