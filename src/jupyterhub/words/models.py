@@ -209,6 +209,38 @@ class OAuthCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a user or the members of a group may do with somebody else's server."""
+
+    id: int
+    server_id: int
+    #: as the owner and the server are called now
+    server: ServerKey
+    is_ready: bool
+    #: exactly one of the two
+    user: str | None
+    group: str | None
+    #: with the filter of ``server``, whatever the names were when it was shared
+    scopes: Sequence[str]
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareCode:
+    """A code whose holders may make a share for themselves; the code itself exists only in the answer that made it."""
+
+    id: int
+    server_id: int
+    server: ServerKey
+    is_ready: bool
+    scopes: Sequence[str]
+    created_at: datetime | None
+    expires_at: datetime | None
+    exchange_count: int
+    last_exchanged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Which rows of a list: ``limit`` is at least 1."""
 

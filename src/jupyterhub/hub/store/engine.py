@@ -1,0 +1,119 @@
+"""Engines: which driver a database URL gets, and how connections to each kind of database are set up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from jupyterhub.words.errors import ConfigurationError
+
+#: how long a connection to SQLite waits for another process's write, in seconds
+BUSY_TIMEOUT_S = 10
+
+_ASYNC_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+aiomysql",
+    "mariadb": "mariadb+aiomysql",
+}
+_EXTRAS = {"asyncpg": "postgres", "aiomysql": "mysql"}
+
+
+def async_url(db_url: str) -> URL:
+    """Give the URL with the async driver of its database; a text without ``://`` is the path of an SQLite file."""
+    if "://" not in db_url:
+        db_url = f"sqlite:///{db_url}"
+    try:
+        url = make_url(db_url)
+    except ArgumentError as error:
+        raise ConfigurationError(
+            f"c.JupyterHub.db_url is no database URL: {db_url!r}. Use for example sqlite:///jupyterhub.sqlite or "
+            "postgresql://user:password@host/database."
+        ) from error
+    driver = _ASYNC_DRIVERS.get(url.get_backend_name())
+    if driver is None:
+        raise ConfigurationError(
+            f"c.JupyterHub.db_url names a database that is not supported: {url.get_backend_name()}. Use sqlite, "
+            "postgresql, mysql or mariadb."
+        )
+    return url.set(drivername=driver)
+
+
+def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: bool = True) -> AsyncEngine:
+    """Make the engine of a store; ConfigurationError when its driver is not installed or its file cannot be there.
+
+    ``foreign_keys`` False is for changing the schema: SQLite alters a table by dropping the old one, and that would take
+    all rows with it that refer to it.
+    """
+    settings: dict[str, Any] = {"echo": echo, **options}
+    if url.get_backend_name() == "sqlite":
+        if is_memory(url):
+            # one connection for all, or each would have an empty database of its own
+            settings |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+        else:
+            check_path(url)
+            settings.setdefault("connect_args", {"timeout": BUSY_TIMEOUT_S})
+            settings.setdefault("pool_size", 4)
+            settings.setdefault("max_overflow", 8)
+    else:
+        settings.setdefault("pool_pre_ping", True)
+    try:
+        engine = create_async_engine(url, **settings)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "", error.name)
+        raise ConfigurationError(
+            f"c.JupyterHub.db_url needs the package {error.name}: pip install 'jupyterhub[{extra}]'"
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        _prepare_sqlite(engine, memory=is_memory(url), foreign_keys=foreign_keys)
+    return engine
+
+
+def is_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def check_path(url: URL) -> None:
+    """Say what is wrong with the path of an SQLite database before SQLite says less."""
+    path = Path(url.database or "").absolute()
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            f"The database {path} cannot be opened: the folder {path.parent} does not exist. Create it, or change "
+            "c.JupyterHub.db_url."
+        )
+    if path.is_dir():
+        raise ConfigurationError(f"The database {path} is a folder. Change c.JupyterHub.db_url to a file in it.")
+    unwritable = path if path.exists() and not os.access(path, os.W_OK) else path.parent
+    if not os.access(unwritable, os.W_OK):
+        raise ConfigurationError(
+            f"The database {path} cannot be written: this user (uid {os.geteuid()}) may not write to {unwritable}. "
+            "Change its owner or mode, or c.JupyterHub.db_url."
+        )
+
+
+def _prepare_sqlite(engine: AsyncEngine, *, memory: bool, foreign_keys: bool) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, record: Any) -> None:
+        # The driver shall not begin transactions by itself: we do, and say which kind (see `begin`).
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        if not memory:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # WAL with NORMAL loses no consistency; a power cut may lose the last commits, a killed process none
+            cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        # A write transaction takes its lock at once. Begun as a read and promoted later, it would fail under load
+        # with "database is locked", and no waiting would help.
+        kind = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
+        connection.exec_driver_sql(f"BEGIN {kind}")

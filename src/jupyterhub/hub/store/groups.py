@@ -1,0 +1,148 @@
+"""Rows of groups and who is in them."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jupyterhub.rbac.scope_set import ListFilter
+from jupyterhub.words.errors import AlreadyExists
+from jupyterhub.words.models import Group, Json, Window
+
+from . import tables as t
+from .lists import named, page
+
+_groups, _map = t.groups, t.user_group_map
+_GROUP = select(_groups.c.id, _groups.c.name, _groups.c.properties)
+_BY_NAME = _GROUP.where(_groups.c.name == bindparam("group_name"))
+_NAMES_OF_USER = (
+    select(_groups.c.name)
+    .join(_map, _map.c.group_id == _groups.c.id)
+    .where(_map.c.user_id == bindparam("member"))
+    .order_by(_groups.c.name)
+)
+_OF_USER = (
+    _GROUP.join(_map, _map.c.group_id == _groups.c.id)
+    .where(_map.c.user_id == bindparam("member"))
+    .order_by(_groups.c.name)
+)
+
+
+def _group(row: Any) -> Group:
+    return Group(id=row.id, name=row.name, properties=row.properties or {})
+
+
+class Groups:
+    """Groups within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    async def find(self, name: str) -> Group | None:
+        row = (await self._db.execute(_BY_NAME, {"group_name": name})).first()
+        return _group(row) if row else None
+
+    async def list(self, listed: ListFilter, window: Window) -> tuple[list[Group], int]:
+        chosen = _GROUP.where(named(_groups.c.name, listed.everything, listed.groups)).order_by(_groups.c.id)
+        rows, total = await page(self._db, chosen, window)
+        return [_group(row) for row in rows], total
+
+    async def create(self, name: str, properties: Mapping[str, Json] | None = None) -> Group:
+        try:
+            async with self._db.begin_nested():
+                await self._db.execute(insert(_groups).values(name=name, properties=dict(properties or {})))
+        except IntegrityError as error:
+            raise AlreadyExists(f"Group {name} already exists") from error
+        created = await self.find(name)
+        assert created is not None
+        return created
+
+    async def delete(self, group_id: int) -> None:
+        await self._db.execute(delete(_groups).where(_groups.c.id == group_id))
+
+    async def set_properties(self, group_id: int, properties: Mapping[str, Json]) -> None:
+        await self._db.execute(update(_groups).where(_groups.c.id == group_id).values(properties=dict(properties)))
+
+    # -- members
+
+    async def members(self, group_id: int) -> builtins.list[str]:
+        return (await self.members_of([group_id])).get(group_id, [])
+
+    async def members_of(self, group_ids: Collection[int]) -> dict[int, builtins.list[str]]:
+        """Give the names of the members of each of these groups, by group id; groups without members are not in it."""
+        found: dict[int, builtins.list[str]] = {}
+        if group_ids:
+            wanted = (
+                select(_map.c.group_id, t.users.c.name)
+                .join(t.users, t.users.c.id == _map.c.user_id)
+                .where(_map.c.group_id.in_(builtins.list(group_ids)))
+                .order_by(_map.c.group_id, t.users.c.id)
+            )
+            for row in await self._db.execute(wanted):
+                found.setdefault(row.group_id, []).append(row.name)
+        return found
+
+    async def groups_of(self, user_id: int) -> builtins.list[str]:
+        return builtins.list((await self._db.execute(_NAMES_OF_USER, {"member": user_id})).scalars())
+
+    async def list_of_user(self, user_id: int) -> builtins.list[Group]:
+        return [_group(row) for row in await self._db.execute(_OF_USER, {"member": user_id})]
+
+    async def groups_of_many(self, user_ids: Collection[int]) -> dict[int, builtins.list[str]]:
+        """Give the names of the groups of each of these users, by user id."""
+        found: dict[int, builtins.list[str]] = {}
+        if user_ids:
+            wanted = (
+                select(_map.c.user_id, _groups.c.name)
+                .join(_groups, _groups.c.id == _map.c.group_id)
+                .where(_map.c.user_id.in_(builtins.list(user_ids)))
+                .order_by(_groups.c.name)
+            )
+            for row in await self._db.execute(wanted):
+                found.setdefault(row.user_id, []).append(row.name)
+        return found
+
+    async def groups_of_names(self, user_names: Collection[str]) -> dict[str, frozenset[str]]:
+        """Give the names of the groups of each of these users, by user name."""
+        found: dict[str, set[str]] = {}
+        if user_names:
+            wanted = (
+                select(t.users.c.name.label("user_name"), _groups.c.name)
+                .join(_map, _map.c.user_id == t.users.c.id)
+                .join(_groups, _groups.c.id == _map.c.group_id)
+                .where(t.users.c.name.in_(builtins.list(user_names)))
+            )
+            for row in await self._db.execute(wanted):
+                found.setdefault(row.user_name, set()).add(row.name)
+        return {name: frozenset(groups) for name, groups in found.items()}
+
+    async def add_members(self, group_id: int, user_ids: Iterable[int]) -> None:
+        """Add users to a group; those who are in it already stay."""
+        wanted = set(user_ids)
+        present = set((await self._db.execute(select(_map.c.user_id).where(_map.c.group_id == group_id))).scalars())
+        rows = [{"group_id": group_id, "user_id": user_id} for user_id in sorted(wanted - present)]
+        if rows:
+            await self._db.execute(insert(_map), rows)
+
+    async def remove_members(self, group_id: int, user_ids: Iterable[int]) -> None:
+        gone = builtins.list(user_ids)
+        if gone:
+            await self._db.execute(delete(_map).where(_map.c.group_id == group_id, _map.c.user_id.in_(gone)))
+
+    async def set_groups_of(self, user_id: int, names: Collection[str]) -> None:
+        """Make these, and no others, the groups of a user; groups that do not exist are created."""
+        wanted: dict[str, int] = {}
+        for name in names:
+            wanted[name] = (await self.find(name) or await self.create(name)).id
+        present = set((await self._db.execute(select(_map.c.group_id).where(_map.c.user_id == user_id))).scalars())
+        gone = present - set(wanted.values())
+        if gone:
+            await self._db.execute(delete(_map).where(_map.c.user_id == user_id, _map.c.group_id.in_(gone)))
+        rows = [{"user_id": user_id, "group_id": group_id} for group_id in sorted(set(wanted.values()) - present)]
+        if rows:
+            await self._db.execute(insert(_map), rows)

@@ -1,0 +1,46 @@
+"""What all listing statements share: the filter that comes from scopes as SQL, and windows with their total."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jupyterhub.rbac.scope_set import ListFilter
+from jupyterhub.words.models import Window
+
+from . import tables as t
+
+
+def users_in(listed: ListFilter) -> ColumnElement[bool]:
+    """The users that a filter lets through: those it names, and members of the groups it names."""
+    if listed.everything:
+        return true()
+    chosen: list[ColumnElement[bool]] = []
+    if listed.users:
+        chosen.append(t.users.c.name.in_(sorted(listed.users)))
+    if listed.groups:
+        members = (
+            select(t.user_group_map.c.user_id)
+            .join(t.groups, t.groups.c.id == t.user_group_map.c.group_id)
+            .where(t.groups.c.name.in_(sorted(listed.groups)))
+        )
+        chosen.append(t.users.c.id.in_(members))
+    return or_(*chosen) if chosen else false()
+
+
+def named(column: ColumnElement[Any], everything: bool, names: frozenset[str]) -> ColumnElement[bool]:
+    """The rows whose name a filter lists."""
+    if everything:
+        return true()
+    return column.in_(sorted(names)) if names else false()
+
+
+async def page(db: AsyncConnection, statement: Select[Any], window: Window) -> tuple[list[Any], int]:
+    """Run a listing statement for one window; give its rows and how many there are without the window."""
+    rows = list(await db.execute(statement.limit(window.limit).offset(window.offset)))
+    if len(rows) < window.limit and (rows or not window.offset):
+        return rows, window.offset + len(rows)
+    counted = select(func.count()).select_from(statement.order_by(None).subquery())
+    return rows, (await db.execute(counted)).scalar_one()

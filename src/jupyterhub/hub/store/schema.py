@@ -1,0 +1,150 @@
+"""The schema of a database: is it ours, make it, bring it up to date.
+
+The original keeps its revision in ``alembic_version``; ours is in ``jhx_own_schema`` and is brought forward by itself at
+each opening, because it only ever adds. Alembic is loaded to upgrade and at no other time: a start shall not wait for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jupyterhub.words.errors import ConfigurationError
+
+from . import tables as t
+from .engine import async_url, check_path, is_memory, make_engine
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: tells a database of the original from an empty one or one of another program
+_THEIRS = "users"
+
+
+async def make_current(connection: AsyncConnection) -> None:
+    """Give an empty database its tables and any current one ours; ConfigurationError for one that must be upgraded."""
+    await connection.run_sync(_make_current)
+
+
+def _make_current(connection: Connection) -> None:
+    present = set(inspect(connection).get_table_names())
+    if _THEIRS not in present:
+        t.metadata.create_all(connection)
+        connection.execute(insert(t.alembic_version).values(version_num=t.HEAD))
+        connection.execute(insert(t.own_schema).values(version=t.OWN_VERSION))
+        return
+    found = _revision(connection, present)
+    if found != t.HEAD:
+        raise ConfigurationError(
+            f"The database has schema revision {found or '(none)'}, this hub needs {t.HEAD}. Run `jupyterhub upgrade-db` "
+            "with the same configuration; it makes a copy of an SQLite database first. (If the database is newer than "
+            "this hub, install a newer hub instead.)"
+        )
+    _add_ours(connection, present)
+
+
+def _add_ours(connection: Connection, present: set[str]) -> None:
+    if t.own_schema.name in present:
+        version = connection.execute(select(t.own_schema.c.version)).scalar()
+        if version is not None and version > t.OWN_VERSION:
+            raise ConfigurationError(
+                f"The database was used by a newer hub (its own tables have version {version}, this hub knows "
+                f"{t.OWN_VERSION}). Install a hub that is at least as new."
+            )
+        if version == t.OWN_VERSION:
+            return
+    t.metadata.create_all(connection, tables=list(t.OWN_TABLES))
+    connection.execute(t.own_schema.delete())
+    connection.execute(insert(t.own_schema).values(version=t.OWN_VERSION))
+
+
+def _revision(connection: Connection, present: set[str]) -> str | None:
+    if t.alembic_version.name not in present:
+        return None
+    return connection.execute(select(t.alembic_version.c.version_num)).scalar()
+
+
+async def drop_all(connection: AsyncConnection) -> None:
+    """Drop all tables of ours and of the original (``JupyterHub.reset_db``)."""
+    await connection.run_sync(t.metadata.drop_all)
+
+
+async def upgrade(db_url: str) -> Path | None:
+    """Bring a database up to date; give the copy that was made before, None if nothing had to be done or copied.
+
+    Raises:
+        ConfigurationError: its revision is unknown, or too old for the steps that this hub has.
+    """
+    url = async_url(db_url)
+    if url.get_backend_name() == "sqlite" and not is_memory(url):
+        check_path(url)
+    engine = make_engine(url, echo=False, options={}, foreign_keys=False)
+    try:
+        async with engine.connect() as connection:
+            present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+            found = await connection.run_sync(_revision, present)
+        if _THEIRS not in present or found == t.HEAD:
+            async with engine.execution_options(writes=True).begin() as connection:
+                await make_current(connection)
+            return None
+        config = _alembic_config()
+        _check_known(config, found)
+        backup = None
+        if url.get_backend_name() == "sqlite" and url.database:
+            backup = _copy(Path(url.database))
+        async with engine.execution_options(writes=True).begin() as connection:
+            await connection.run_sync(_run_steps, config)
+            await make_current(connection)
+        return backup
+    finally:
+        await engine.dispose()
+
+
+def _copy(path: Path) -> Path:
+    """Copy the database beside itself. Nothing else may run on it meanwhile, so its journal is empty or comes along."""
+    backup = path.with_name(f"{path.name}.{datetime.now():%Y-%m-%d-%H%M%S}")
+    shutil.copy2(path, backup)
+    journal = path.with_name(path.name + "-wal")
+    if journal.exists():
+        shutil.copy2(journal, backup.with_name(backup.name + "-wal"))
+    return backup
+
+
+def _alembic_config() -> Config:
+    from alembic.config import Config  # only to upgrade: see above
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def _check_known(config: Config, found: str | None) -> None:
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    scripts = ScriptDirectory.from_config(config)
+    oldest = scripts.get_base()
+    try:
+        known = found is not None and scripts.get_revision(found) is not None
+    except CommandError:
+        known = False
+    if not known:
+        raise ConfigurationError(
+            f"The database has schema revision {found or '(none)'}, which this hub cannot upgrade: the oldest it knows is "
+            f"{oldest} (JupyterHub 4.0), the newest {t.HEAD}. Upgrade an older one with JupyterHub 4 first; a newer one "
+            "needs a newer hub."
+        )
+
+
+def _run_steps(connection: Connection, config: Config) -> None:
+    from alembic import command
+
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,448 @@
+"""Rows of users' servers: ``spawners`` (theirs), ``jhx_server_states`` and ``jhx_server_events`` (ours).
+
+Requests write what is wanted (``begin_start``, ``want_stopped``); the driver that holds the lease writes what became of
+it, and each of its statements proves the lease (invariant I2). Who may drive what is decided in ``hub/replicas``; what
+a phase means is in ``hub/servers/states.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jupyterhub.words.clock import from_db, to_db
+from jupyterhub.words.errors import AlreadyExists, LeaseLost
+from jupyterhub.words.models import Endpoint, Failure, Json, Lease, Phase, Server, ServerEvent, SpawnLimits, Target
+from jupyterhub.words.names import ServerKey
+
+from . import tables as t
+
+_states, _spawners, _endpoints = t.server_states, t.spawners, t.servers
+
+_SERVER: Select[Any] = (
+    select(
+        _spawners.c.id,
+        t.users.c.name.label("user_name"),
+        _spawners.c.user_id,
+        _spawners.c.name,
+        _spawners.c.display_name,
+        _spawners.c.started,
+        _spawners.c.last_activity,
+        _spawners.c.user_options,
+        _spawners.c.state,
+        _spawners.c.oauth_client_id,
+        _endpoints.c.proto,
+        _endpoints.c.ip,
+        _endpoints.c.port,
+        _endpoints.c.base_url,
+        _states.c.phase,
+        _states.c.target,
+        _states.c.generation,
+        _states.c.hub_id,
+        _states.c.failure,
+    )
+    .select_from(_spawners)
+    .join(t.users, t.users.c.id == _spawners.c.user_id)
+    .outerjoin(_endpoints, _endpoints.c.id == _spawners.c.server_id)
+    .outerjoin(_states, _states.c.spawner_id == _spawners.c.id)
+)
+_BY_KEY = _SERVER.where(t.users.c.name == bindparam("user_name"), _spawners.c.name == bindparam("server_name"))
+_BY_ID = _SERVER.where(_spawners.c.id == bindparam("server_id"))
+_OF_USER = _SERVER.where(_spawners.c.user_id == bindparam("owner_id")).order_by(_spawners.c.name)
+_OF_USERS = _SERVER.where(_spawners.c.user_id.in_(bindparam("owner_ids", expanding=True))).order_by(_spawners.c.name)
+
+_TOUCH = (
+    update(_spawners)
+    .where(
+        _spawners.c.id == bindparam("server_id"),
+        or_(_spawners.c.last_activity.is_(None), _spawners.c.last_activity < bindparam("stamp")),
+    )
+    .values(last_activity=bindparam("stamp"))
+)
+
+_LEASE = and_(
+    _states.c.spawner_id == bindparam("lease_server"),
+    _states.c.generation == bindparam("lease_generation"),
+    _states.c.hub_id == bindparam("lease_hub"),
+)
+
+
+def _server(row: Any) -> Server:
+    endpoint = None
+    if row.port is not None:
+        endpoint = Endpoint(proto=row.proto, ip=row.ip or "", port=row.port, base_url=row.base_url or "/")
+    return Server(
+        id=row.id,
+        key=ServerKey(row.user_name, row.name or ""),
+        user_id=row.user_id,
+        display_name=row.display_name,
+        started=from_db(row.started),
+        last_activity=from_db(row.last_activity),
+        user_options=row.user_options,
+        state=row.state,
+        oauth_client_id=row.oauth_client_id,
+        endpoint=endpoint,
+        phase=Phase(row.phase or Phase.STOPPED),
+        target=Target(row.target or Target.STOPPED),
+        generation=row.generation or 0,
+        hub_id=row.hub_id,
+        failure=Failure(**row.failure) if row.failure else None,
+    )
+
+
+def _proof(lease: Lease) -> dict[str, Any]:
+    return {"lease_server": lease.server_id, "lease_generation": lease.generation, "lease_hub": lease.hub_id}
+
+
+class Servers:
+    """Servers within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    # -- reading
+
+    async def find(self, key: ServerKey) -> Server | None:
+        row = (await self._db.execute(_BY_KEY, {"user_name": key.user, "server_name": key.name})).first()
+        return _server(row) if row else None
+
+    async def find_by_id(self, server_id: int) -> Server | None:
+        row = (await self._db.execute(_BY_ID, {"server_id": server_id})).first()
+        return _server(row) if row else None
+
+    async def list_of_user(self, user_id: int) -> list[Server]:
+        return [_server(row) for row in await self._db.execute(_OF_USER, {"owner_id": user_id})]
+
+    async def list_of_users(self, user_ids: Collection[int]) -> dict[int, list[Server]]:
+        """Give the servers of each of these users, by user id; users without servers are not in it."""
+        found: dict[int, list[Server]] = {}
+        if user_ids:
+            for row in await self._db.execute(_OF_USERS, {"owner_ids": list(user_ids)}):
+                found.setdefault(row.user_id, []).append(_server(row))
+        return found
+
+    async def list_in(self, phases: Collection[Phase]) -> list[Server]:
+        """Give all servers in one of these phases."""
+        wanted = _SERVER.where(_states.c.phase.in_([str(phase) for phase in phases])).order_by(_spawners.c.id)
+        return [_server(row) for row in await self._db.execute(wanted)]
+
+    async def held_ids(self, hub_id: str) -> list[int]:
+        """Give the numbers of the servers that one hub drives, or should."""
+        wanted = select(_states.c.spawner_id).where(_states.c.hub_id == hub_id, _states.c.phase != Phase.STOPPED)
+        return list((await self._db.execute(wanted)).scalars())
+
+    async def list_orphans(self) -> list[Server]:
+        """Give the servers that want a driver and have none: their hub is gone from ``jhx_replicas``, or never was."""
+        has_hub = exists().where(t.replicas.c.id == _states.c.hub_id)
+        wanted = _SERVER.where(_states.c.phase != Phase.STOPPED, ~has_hub).order_by(_spawners.c.id)
+        return [_server(row) for row in await self._db.execute(wanted)]
+
+    async def count(self, *phases: Phase) -> int:
+        """Count the servers in these phases; without any, all that are not stopped."""
+        chosen = _states.c.phase.in_([str(p) for p in phases]) if phases else _states.c.phase != Phase.STOPPED
+        return (await self._db.execute(select(func.count()).select_from(_states).where(chosen))).scalar_one()
+
+    async def count_named(self, user_id: int) -> int:
+        named = select(func.count()).where(_spawners.c.user_id == user_id, _spawners.c.name != "")
+        return (await self._db.execute(named)).scalar_one()
+
+    # -- rows come and go
+
+    async def create(
+        self,
+        user_id: int,
+        name: str,
+        *,
+        display_name: str | None = None,
+        user_options: Mapping[str, Json] | None = None,
+    ) -> Server:
+        """Add a stopped server; AlreadyExists if the user has one of this name.
+
+        ``spawners`` has no unique index over (user, name) in the original's schema. The row of the owner is therefore
+        locked first, so that of two hubs that create the same server one sees the row of the other.
+        """
+        lock = select(t.users.c.name).where(t.users.c.id == user_id).with_for_update()
+        owner = (await self._db.execute(lock)).scalar_one()
+        key = ServerKey(owner, name)
+        if await self.find(key):
+            raise AlreadyExists(f"{owner} has a server '{name}' already.")
+        values = {"user_id": user_id, "name": name, "display_name": display_name, "user_options": user_options}
+        try:
+            result = await self._db.execute(insert(_spawners).values(**values))
+        except IntegrityError as error:
+            raise AlreadyExists(f"{owner} has a server '{name}' already.") from error
+        assert result.inserted_primary_key is not None
+        await self._db.execute(insert(_states).values(spawner_id=result.inserted_primary_key[0]))
+        created = await self.find(key)
+        assert created is not None
+        return created
+
+    async def delete(self, server_id: int) -> None:
+        """Remove a server's row, and with it its state, events, shares and share codes."""
+        await self._drop_endpoint(server_id)
+        await self._db.execute(delete(_spawners).where(_spawners.c.id == server_id))
+
+    async def rename(self, server_id: int, name: str) -> None:
+        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(name=name))
+
+    async def set_display_name(self, server_id: int, display_name: str) -> None:
+        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(display_name=display_name))
+
+    async def set_user_options(self, server_id: int, user_options: Mapping[str, Json] | None) -> None:
+        options = null() if user_options is None else user_options
+        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(user_options=options))
+
+    async def touch(self, server_id: int, when: datetime) -> None:
+        """Note activity; an older time than the stored one changes nothing."""
+        stamp = to_db(when)
+        older = or_(_spawners.c.last_activity.is_(None), _spawners.c.last_activity < stamp)
+        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id, older).values(last_activity=stamp))
+
+    async def touch_many(self, times: Sequence[tuple[int, datetime]]) -> None:
+        """Note the activity of several servers, by row id; as with ``touch``, no time moves back."""
+        if times:
+            await self._db.execute(_TOUCH, [{"server_id": row_id, "stamp": to_db(when)} for row_id, when in times])
+
+    async def meet_rows_of_the_original(self) -> None:
+        """Bring our states in line with rows that another program wrote since our last look.
+
+        The original knows nothing of ours: a server that it created has no state row; one that it started has an
+        endpoint while our state says stopped; one that it stopped has none while ours says ready.
+        """
+        missing = select(_spawners.c.id).where(~exists().where(_states.c.spawner_id == _spawners.c.id))
+        await self._db.execute(insert(_states).from_select(["spawner_id"], missing))
+        has_endpoint = exists().where(_spawners.c.id == _states.c.spawner_id, _spawners.c.server_id.is_not(None))
+        await self._db.execute(
+            update(_states)
+            .where(_states.c.phase == Phase.STOPPED, has_endpoint)
+            .values(phase=Phase.READY, target=Target.RUNNING, hub_id=None)
+        )
+        await self._db.execute(
+            update(_states)
+            .where(_states.c.phase.in_([Phase.READY, Phase.CHECKING]), ~has_endpoint)
+            .values(phase=Phase.STOPPED, target=Target.STOPPED, hub_id=None)
+        )
+
+    # -- what is wanted
+
+    async def begin_start(
+        self,
+        server_id: int,
+        *,
+        hub_id: str,
+        limits: SpawnLimits,
+        now: datetime,
+        user_options: Mapping[str, Json] | None,
+    ) -> Lease | None:
+        """Turn a stopped server into a starting one that ``hub_id`` drives, if state and limits allow; else None.
+
+        One conditional statement decides: of two that ask at once, one gets the lease. ``user_options`` None keeps
+        the options of last time.
+        """
+        await self._serialise_limits(limits)
+        allowed = [_states.c.spawner_id == server_id, _states.c.phase == Phase.STOPPED]
+        other = _states.alias("other")
+        if limits.concurrent:
+            starting = select(func.count()).select_from(other).where(other.c.phase == Phase.STARTING)
+            allowed.append(starting.scalar_subquery() < limits.concurrent)
+        if limits.active:
+            active = select(func.count()).select_from(other).where(other.c.phase != Phase.STOPPED)
+            allowed.append(active.scalar_subquery() < limits.active)
+        result = await self._db.execute(
+            update(_states)
+            .where(*allowed)
+            .values(
+                phase=Phase.STARTING,
+                target=Target.RUNNING,
+                generation=_states.c.generation + 1,
+                hub_id=hub_id,
+                phase_since=to_db(now),
+                failure=null(),
+                attempts=1,
+            )
+        )
+        if result.rowcount != 1:
+            return None
+        started: dict[str, Any] = {"started": to_db(now), "last_activity": to_db(now)}
+        if user_options is not None:
+            started["user_options"] = user_options
+        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(**started))
+        await self._db.execute(delete(t.server_events).where(t.server_events.c.spawner_id == server_id))
+        generation = select(_states.c.generation).where(_states.c.spawner_id == server_id)
+        return Lease(server_id, (await self._db.execute(generation)).scalar_one(), hub_id)
+
+    async def want_stopped(self, server_id: int, *, now: datetime, remove: bool = False) -> bool:
+        """Ask for the stop of a server that is starting, ready or being checked; False if there is nothing to stop.
+
+        ``remove``: its row goes as soon as it has stopped.
+        """
+        values: dict[str, Any] = {"phase": Phase.STOPPING, "target": Target.STOPPED, "phase_since": to_db(now)}
+        if remove:
+            values["remove_when_stopped"] = True
+        active = [Phase.STARTING, Phase.READY, Phase.CHECKING]
+        result = await self._db.execute(
+            update(_states).where(_states.c.spawner_id == server_id, _states.c.phase.in_(active)).values(**values)
+        )
+        return result.rowcount == 1
+
+    async def want_removed(self, server_id: int) -> None:
+        """Ask for the row of a server that is stopping to go when it has stopped."""
+        await self._db.execute(
+            update(_states).where(_states.c.spawner_id == server_id).values(remove_when_stopped=True)
+        )
+
+    async def is_to_be_removed(self, server_id: int) -> bool:
+        wanted = select(_states.c.remove_when_stopped).where(_states.c.spawner_id == server_id)
+        return bool((await self._db.execute(wanted)).scalar_one_or_none())
+
+    # -- leases
+
+    async def take_over(self, server: Server, *, hub_id: str) -> Lease | None:
+        """Take a server whose hub is gone, by compare-and-set; None if another hub was faster.
+
+        A ready server becomes one that is being checked; an unfinished start or stop stays what it is.
+        """
+        held = _states.c.hub_id.is_(None) if server.hub_id is None else _states.c.hub_id == server.hub_id
+        result = await self._db.execute(
+            update(_states)
+            .where(
+                _states.c.spawner_id == server.id,
+                _states.c.generation == server.generation,
+                _states.c.phase == server.phase,
+                held,
+            )
+            .values(
+                hub_id=hub_id,
+                phase=case((_states.c.phase == Phase.READY, Phase.CHECKING.value), else_=_states.c.phase),
+                attempts=case((_states.c.phase == Phase.STARTING, _states.c.attempts + 1), else_=_states.c.attempts),
+            )
+        )
+        return Lease(server.id, server.generation, hub_id) if result.rowcount == 1 else None
+
+    async def attempts(self, server_id: int) -> int:
+        """How often the current start was begun: 1, or more after hubs died in the middle of it."""
+        wanted = select(_states.c.attempts).where(_states.c.spawner_id == server_id)
+        return (await self._db.execute(wanted)).scalar_one_or_none() or 0
+
+    # -- what the driver writes
+
+    async def save_state(self, lease: Lease, state: Mapping[str, Json]) -> None:
+        """Keep what the spawner needs to find its server again."""
+        await self._prove(lease)
+        await self._db.execute(update(_spawners).where(_spawners.c.id == lease.server_id).values(state=dict(state)))
+
+    async def set_oauth_client(self, lease: Lease, client_id: str | None) -> None:
+        await self._prove(lease)
+        await self._db.execute(
+            update(_spawners).where(_spawners.c.id == lease.server_id).values(oauth_client_id=client_id)
+        )
+
+    async def set_endpoint(self, lease: Lease, endpoint: Endpoint, state: Mapping[str, Json]) -> None:
+        """Note the address that ``Spawner.start`` gave, together with the spawner's state."""
+        await self._prove(lease)
+        await self._drop_endpoint(lease.server_id)
+        result = await self._db.execute(insert(_endpoints).values(**asdict(endpoint), cookie_name="cookie"))
+        assert result.inserted_primary_key is not None
+        await self._db.execute(
+            update(_spawners)
+            .where(_spawners.c.id == lease.server_id)
+            .values(server_id=result.inserted_primary_key[0], state=dict(state))
+        )
+
+    async def mark_ready(self, lease: Lease, *, now: datetime, was: Phase) -> None:
+        """Mark a server that answers as ready; LeaseLost also if somebody wants it stopped meanwhile."""
+        await self._write_state(
+            lease,
+            {"phase": Phase.READY, "phase_since": to_db(now), "attempts": 0, "failure": null()},
+            only_if=_states.c.phase == was,
+        )
+
+    async def mark_stopping(self, lease: Lease, *, now: datetime, failure: Failure | None = None) -> None:
+        values: dict[str, Any] = {"phase": Phase.STOPPING, "target": Target.STOPPED, "phase_since": to_db(now)}
+        if failure is not None:
+            values["failure"] = asdict(failure)
+        await self._write_state(lease, values)
+
+    async def mark_stopped(self, lease: Lease, *, state: Mapping[str, Json] | None, now: datetime) -> None:
+        """End the lease: no endpoint, no hub; ``state`` is what the spawner keeps while stopped."""
+        await self._write_state(
+            lease,
+            {
+                "phase": Phase.STOPPED,
+                "target": Target.STOPPED,
+                "phase_since": to_db(now),
+                "hub_id": null(),
+                "attempts": 0,
+            },
+        )
+        await self._drop_endpoint(lease.server_id)
+        await self._db.execute(
+            update(_spawners)
+            .where(_spawners.c.id == lease.server_id)
+            .values(started=null(), state=null() if state is None else dict(state))
+        )
+
+    # -- events of the current start
+
+    async def add_event(self, lease: Lease, data: Mapping[str, Json], *, now: datetime) -> None:
+        await self._prove(lease)
+        events = t.server_events
+        last = select(func.coalesce(func.max(events.c.seq), -1) + 1).where(
+            events.c.spawner_id == lease.server_id, events.c.generation == lease.generation
+        )
+        seq = (await self._db.execute(last)).scalar_one()
+        await self._db.execute(
+            insert(events).values(
+                spawner_id=lease.server_id, generation=lease.generation, seq=seq, at=to_db(now), data=dict(data)
+            )
+        )
+
+    async def events_from(self, server_id: int, generation: int, seq: int) -> Sequence[ServerEvent]:
+        """Give the events of one start from number ``seq`` on, in order."""
+        events = t.server_events
+        wanted = (
+            select(events.c.seq, events.c.data)
+            .where(events.c.spawner_id == server_id, events.c.generation == generation, events.c.seq >= seq)
+            .order_by(events.c.seq)
+        )
+        return [ServerEvent(seq=row.seq, data=row.data) for row in await self._db.execute(wanted)]
+
+    # --
+
+    async def _prove(self, lease: Lease) -> None:
+        """Hold the state row for the rest of the transaction, if the lease is still good; else LeaseLost."""
+        held = select(_states.c.spawner_id).where(_LEASE).with_for_update()
+        if (await self._db.execute(held, _proof(lease))).first() is None:
+            raise LeaseLost(f"lease on server {lease.server_id} is gone")
+
+    async def _write_state(self, lease: Lease, values: dict[str, Any], only_if: Any = None) -> None:
+        condition = _LEASE if only_if is None else and_(_LEASE, only_if)
+        result = await self._db.execute(update(_states).where(condition).values(**values), _proof(lease))
+        if result.rowcount != 1:
+            raise LeaseLost(f"lease on server {lease.server_id} is gone")
+
+    async def _drop_endpoint(self, server_id: int) -> None:
+        current = select(_spawners.c.server_id).where(_spawners.c.id == server_id)
+        endpoint_id = (await self._db.execute(current)).scalar_one_or_none()
+        if endpoint_id is not None:
+            await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(server_id=null()))
+            await self._db.execute(delete(_endpoints).where(_endpoints.c.id == endpoint_id))
+
+    async def _serialise_limits(self, limits: SpawnLimits) -> None:
+        """Let starts count one after the other where the database would let them count side by side.
+
+        SQLite has one writer anyway. PostgreSQL's UPDATE sees only committed rows of others, so two starts could
+        both find the last free place; the advisory lock lives until the end of this short transaction.
+        """
+        if (limits.concurrent or limits.active) and self._db.dialect.name == "postgresql":
+            await self._db.execute(select(func.pg_advisory_xact_lock(_LIMITS_LOCK)))
+
+
+#: number of the advisory lock around limits; any constant that nobody else uses in this database
+_LIMITS_LOCK = 0x6A68_7831

@@ -1,0 +1,121 @@
+"""The store: opening the database, and transactions with one repository per noun.
+
+The domain opens transactions (``begin`` to write, ``read`` to read) and calls methods that say what it wants; SQL is in
+the repositories and nowhere else. No transaction is open while anybody waits for anything but the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from jupyterhub.words.errors import ConfigurationError
+
+from . import schema
+from .engine import async_url, is_memory, make_engine
+from .groups import Groups
+from .oauth import OAuth
+from .replicas import Replicas
+from .roles import Roles
+from .servers import Servers
+from .services import Services
+from .shares import Shares
+from .tokens import Tokens
+from .users import Users
+
+
+class Transaction:
+    """One transaction: a repository for each noun, over one connection."""
+
+    __slots__ = (
+        "connection",
+        "groups",
+        "oauth",
+        "replicas",
+        "roles",
+        "servers",
+        "services",
+        "shares",
+        "tokens",
+        "users",
+    )
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self.users = Users(connection)
+        self.groups = Groups(connection)
+        self.roles = Roles(connection)
+        self.tokens = Tokens(connection)
+        self.services = Services(connection)
+        self.oauth = OAuth(connection)
+        self.shares = Shares(connection)
+        self.servers = Servers(connection)
+        self.replicas = Replicas(connection)
+
+
+class Store:
+    """An open database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        #: ``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``
+        self.dialect = engine.dialect.name
+        sqlite = self.dialect == "sqlite"
+        self._writing = engine.execution_options(writes=True) if sqlite else engine
+        # SQLite has one writer: queueing here is fair and wakes the next at once, its own busy handler sleeps.
+        self._one_writer = asyncio.Lock() if sqlite else None
+        # a database in memory has one connection, so a read must wait for a write too
+        self._one_reader = self._one_writer if is_memory(engine.url) else None
+
+    @classmethod
+    async def open(
+        cls,
+        db_url: str,
+        *,
+        echo: bool = False,
+        engine_options: Mapping[str, Any] | None = None,
+        reset: bool = False,
+    ) -> Store:
+        """Open a database; an empty one gets its tables. ``reset`` drops everything first.
+
+        Raises:
+            ConfigurationError: it cannot be opened, or its schema is not ours; the message says what to do.
+        """
+        url = async_url(db_url)
+        store = cls(make_engine(url, echo=echo, options=dict(engine_options or {})))
+        try:
+            async with store.begin() as tx:
+                if reset:
+                    await schema.drop_all(tx.connection)
+                await schema.make_current(tx.connection)
+        except (DBAPIError, OSError) as error:
+            await store.close()
+            reason = getattr(error, "orig", None) or error
+            raise ConfigurationError(
+                f"The database {url.render_as_string(hide_password=True)} cannot be opened: {reason}. Check "
+                "c.JupyterHub.db_url; an old database may need `jupyterhub upgrade-db`."
+            ) from error
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """A transaction that may write; committed when the block ends, rolled back when it raises."""
+        async with self._one_writer or nullcontext(), self._writing.begin() as connection:
+            yield Transaction(connection)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """A transaction that only reads; many run at once, beside the writer."""
+        async with self._one_reader or nullcontext(), self.engine.connect() as connection:
+            yield Transaction(connection)
+
+    async def close(self) -> None:
+        await self.engine.dispose()

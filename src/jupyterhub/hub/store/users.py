@@ -1,0 +1,220 @@
+"""Rows of users."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jupyterhub.rbac.scope_set import ListFilter
+from jupyterhub.words.clock import from_db, to_db, utcnow
+from jupyterhub.words.errors import AlreadyExists
+from jupyterhub.words.models import Json, Phase, User, Window
+from jupyterhub.words.unset import UNSET, Unset
+
+from . import tables as t
+from .lists import page, users_in
+
+_users = t.users
+_COLUMNS = (
+    _users.c.id,
+    _users.c.name,
+    _users.c.admin,
+    _users.c.created,
+    _users.c.last_activity,
+    _users.c.cookie_id,
+    _users.c.user_info,
+)
+_USER = select(*_COLUMNS)
+_BY_NAME = _USER.where(_users.c.name == bindparam("user_name"))
+_BY_ID = _USER.where(_users.c.id == bindparam("user_id"))
+_BY_COOKIE = _USER.where(_users.c.cookie_id == bindparam("cookie"))
+_TOUCH = (
+    update(_users)
+    .where(
+        _users.c.id == bindparam("touched"),
+        or_(_users.c.last_activity.is_(None), _users.c.last_activity < bindparam("seen")),
+    )
+    .values(last_activity=bindparam("seen"))
+)
+
+
+def _user(row: Any) -> User:
+    return User(
+        id=row.id,
+        name=row.name,
+        admin=bool(row.admin),
+        created=from_db(row.created),
+        last_activity=from_db(row.last_activity),
+        cookie_id=row.cookie_id,
+        user_info=row.user_info,
+    )
+
+
+class Users:
+    """Users within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    # -- reading
+
+    async def find(self, name: str) -> User | None:
+        row = (await self._db.execute(_BY_NAME, {"user_name": name})).first()
+        return _user(row) if row else None
+
+    async def find_by_id(self, user_id: int) -> User | None:
+        row = (await self._db.execute(_BY_ID, {"user_id": user_id})).first()
+        return _user(row) if row else None
+
+    async def find_by_cookie_id(self, cookie_id: str) -> User | None:
+        row = (await self._db.execute(_BY_COOKIE, {"cookie": cookie_id})).first()
+        return _user(row) if row else None
+
+    async def find_many(self, names: Collection[str]) -> dict[str, User]:
+        """Give those of these users that exist, by name."""
+        found: dict[str, User] = {}
+        wanted = list(names)
+        for start in range(0, len(wanted), 500):
+            chosen = _USER.where(_users.c.name.in_(wanted[start : start + 500]))
+            found.update((row.name, _user(row)) for row in await self._db.execute(chosen))
+        return found
+
+    async def list(
+        self,
+        listed: ListFilter,
+        *,
+        state: str = "",
+        name_filter: str | None = None,
+        sort: str = "id",
+        descending: bool = False,
+        window: Window,
+    ) -> tuple[list[User], int]:
+        """Give one window of the users that ``listed`` lets through, and how many there are in all.
+
+        ``state``: "" for all, "active" with a server that is not stopped, "ready" with one that is ready, "inactive"
+        without active ones. ``name_filter``: part of the name, whatever its case; ``%`` and ``_`` stand for anything.
+        ``sort``: "id", "name" or "last_activity"; who was never active comes first, or last when descending.
+        """
+        chosen = _USER.where(users_in(listed))
+        if state:
+            chosen = chosen.where(_has_server_in(state))
+        if name_filter:
+            chosen = chosen.where(func.lower(_users.c.name).like(f"%{name_filter.lower()}%"))
+        column = {"id": _users.c.id, "name": _users.c.name, "last_activity": _users.c.last_activity}[sort]
+        never = column.is_(None)
+        order = [never.asc(), column.desc()] if descending else [never.desc(), column.asc()]
+        rows, total = await page(self._db, chosen.order_by(*order, _users.c.id), window)
+        return [_user(row) for row in rows], total
+
+    async def names(self) -> Sequence[str]:
+        return list((await self._db.execute(select(_users.c.name).order_by(_users.c.id))).scalars())
+
+    async def all(self) -> Sequence[User]:
+        """Give all users: for the start of a hub, which shows each to the authenticator."""
+        return [_user(row) for row in await self._db.execute(_USER.order_by(_users.c.id))]
+
+    async def count(self) -> int:
+        return (await self._db.execute(select(func.count()).select_from(_users))).scalar_one()
+
+    async def count_active_since(self, when: datetime) -> int:
+        active = select(func.count()).where(_users.c.last_activity >= to_db(when))
+        return (await self._db.execute(active)).scalar_one()
+
+    # -- writing
+
+    async def create(self, name: str, *, admin: bool = False, user_info: Mapping[str, Json] | None = None) -> User:
+        """Add a user; AlreadyExists if there is one of this name."""
+        try:
+            async with self._db.begin_nested():
+                await self._db.execute(insert(_users).values(**_new(name, admin), user_info=user_info))
+        except IntegrityError as error:
+            raise AlreadyExists(f"User {name} already exists") from error
+        created = await self.find(name)
+        assert created is not None
+        return created
+
+    async def create_many(self, names: Iterable[str], *, admin: bool = False) -> Sequence[User]:
+        """Add users at once; AlreadyExists, and none is added, if there is one of these names."""
+        rows = [_new(name, admin) for name in names]
+        if not rows:
+            return []
+        try:
+            async with self._db.begin_nested():
+                await self._db.execute(insert(_users), rows)
+        except IntegrityError as error:
+            raise AlreadyExists("One of these users was created by somebody else meanwhile. Try again.") from error
+        found = await self.find_many([row["name"] for row in rows])
+        return [found[row["name"]] for row in rows]
+
+    async def update(
+        self,
+        user_id: int,
+        *,
+        name: str | Unset = UNSET,
+        admin: bool | Unset = UNSET,
+        user_info: Mapping[str, Json] | None | Unset = UNSET,
+    ) -> User:
+        """Change a user; AlreadyExists if the new name is taken."""
+        values: dict[str, Any] = {
+            column: null() if value is None else value
+            for column, value in (("name", name), ("admin", admin), ("user_info", user_info))
+            if value is not UNSET
+        }
+        if values:
+            try:
+                async with self._db.begin_nested():
+                    await self._db.execute(update(_users).where(_users.c.id == user_id).values(**values))
+            except IntegrityError as error:
+                raise AlreadyExists(f"User {name} already exists") from error
+        changed = await self.find_by_id(user_id)
+        assert changed is not None
+        return changed
+
+    async def set_admin(self, user_ids: Collection[int], admin: bool) -> None:
+        """Set or clear the flag of these users, where it is not so already."""
+        if user_ids:
+            other = _users.c.admin.is_not(admin) if admin else _users.c.admin
+            await self._db.execute(update(_users).where(_users.c.id.in_(list(user_ids)), other).values(admin=admin))
+
+    async def delete(self, user_id: int) -> None:
+        """Remove a user, and with it tokens, servers, shares, codes and memberships."""
+        endpoints = select(t.spawners.c.server_id).where(t.spawners.c.user_id == user_id)
+        await self._db.execute(delete(t.servers).where(t.servers.c.id.in_(endpoints)))
+        await self._db.execute(delete(_users).where(_users.c.id == user_id))
+
+    async def touch(self, user_id: int, when: datetime) -> None:
+        """Note activity; an older time than the stored one changes nothing."""
+        await self._db.execute(_TOUCH, {"touched": user_id, "seen": to_db(when)})
+
+    async def touch_many(self, seen: Iterable[tuple[int, datetime]]) -> None:
+        rows = [{"touched": user_id, "seen": to_db(when)} for user_id, when in seen]
+        if rows:
+            await self._db.execute(_TOUCH, rows)
+
+    # -- what the authenticator keeps, encrypted
+
+    async def auth_state(self, user_id: int) -> bytes | None:
+        kept = select(_users.c.encrypted_auth_state).where(_users.c.id == user_id)
+        return (await self._db.execute(kept)).scalar_one_or_none()
+
+    async def set_auth_state(self, user_id: int, encrypted: bytes | None) -> None:
+        value = null() if encrypted is None else encrypted
+        await self._db.execute(update(_users).where(_users.c.id == user_id).values(encrypted_auth_state=value))
+
+
+def _new(name: str, admin: bool) -> dict[str, Any]:
+    return {"name": name, "admin": admin, "created": to_db(utcnow()), "cookie_id": secrets.token_hex(16)}
+
+
+def _has_server_in(state: str) -> Any:
+    servers = exists().where(t.spawners.c.user_id == _users.c.id, t.server_states.c.spawner_id == t.spawners.c.id)
+    if state == "ready":
+        return servers.where(t.server_states.c.phase == Phase.READY)
+    active = servers.where(t.server_states.c.phase != Phase.STOPPED)
+    return ~active if state == "inactive" else active
