@@ -1,0 +1,285 @@
+"""The command line of configurable-http-proxy (proxy-contract.md §1), read once into frozen settings.
+
+Every flag does what it says or ends the program with a sentence: none is accepted and ignored. Times are milliseconds
+on the command line and seconds inside. Secrets come from the environment only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jupyterhub.words.version import __version__
+
+from .protocol.fields import ForwardingRules
+from .protocol.targets import BadTarget, Target, parse_target
+
+LOG_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR"}
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: a Unix socket if ``socket_path`` is set; ``ip`` ``""`` means all interfaces."""
+
+    ip: str = ""
+    port: int = 0
+    socket_path: str = ""
+
+    def __str__(self) -> str:
+        if self.socket_path:
+            return self.socket_path
+        return f"{f'[{self.ip}]' if ':' in self.ip else self.ip or '*'}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """One of the three sets of TLS options: public side, REST API, upstreams."""
+
+    key: str = ""
+    cert: str = ""
+    ca: str = ""
+    request_cert: bool = False
+    reject_unauthorized: bool = False
+    passphrase: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    public: Listen
+    api: Listen
+    rules: ForwardingRules
+    metrics: Listen | None = None
+    redirect_port: int | None = None
+    #: the port that redirects name
+    redirect_to: int = 443
+    public_tls: TlsFiles | None = None
+    #: ``--ssl-protocol``, e.g. ``TLSv1_2``; "" for whatever the library holds safe
+    tls_protocol: str = ""
+    tls_ciphers: str = ""
+    tls_dhparam: str = ""
+    api_tls: TlsFiles | None = None
+    client_tls: TlsFiles = TlsFiles()
+    #: certificates of upstreams are verified
+    verify_upstreams: bool = True
+    host_routing: bool = False
+    default_target: str = ""
+    error_target: Target | None = None
+    error_path: Path | None = None
+    pid_file: Path | None = None
+    log_level: str = "INFO"
+    #: a client's connection on which nothing moves is dropped; None for never
+    timeout_s: float | None = None
+    #: an upstream that is silent for so long while its answer is awaited has failed; None for never
+    proxy_timeout_s: float | None = None
+    keep_alive_timeout_s: float = 5.0
+    api_secret: str = ""
+
+
+class UsageError(Exception):
+    """The command line cannot be followed. The message is one line for the person who wrote it."""
+
+
+def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
+    """Read the command line. Raises ``UsageError``; ``--help`` and ``--version`` end the program."""
+    options = _parser().parse_args(argv)
+    if options.storage_backend:
+        raise UsageError("--storage-backend: other stores are Node.js classes. Routes are always kept in memory here")
+    if options.ssl_allow_rc4:
+        raise UsageError("--ssl-allow-rc4: RC4 is broken and no longer in the TLS library")
+    if options.error_target and options.error_path:
+        raise UsageError("Cannot specify both error-target and error-path. Pick one.")
+    public_tls = _tls_files(options, "", environment.get("CONFIGPROXY_SSL_KEY_PASSPHRASE", ""))
+    if options.redirect_port is not None and public_tls is None:
+        raise UsageError("HTTPS redirection specified but certificates not provided.")
+    if options.redirect_to is not None and options.redirect_port is None:
+        raise UsageError("--redirect-to is the destination of --redirect-port, which is missing.")
+    client_tls = TlsFiles(
+        key=options.client_ssl_key,
+        cert=options.client_ssl_cert,
+        ca=options.client_ssl_ca,
+        request_cert=options.client_ssl_request_cert,
+        reject_unauthorized=options.client_ssl_reject_unauthorized,
+    )
+    if bool(client_tls.key) != bool(client_tls.cert):
+        raise UsageError("--client-ssl-key and --client-ssl-cert belong together.")
+    public_port = options.port
+    api_port = options.api_port
+    if api_port is None:
+        api_port = public_port + 1 if 0 < public_port < 65535 else 0
+    metrics: Listen | None = None
+    if options.metrics_port is not None or options.metrics_socket:
+        metrics = Listen(_interface(options.metrics_ip), options.metrics_port or 0, options.metrics_socket)
+    return Settings(
+        public=Listen(_interface(options.ip), public_port, options.socket),
+        api=Listen(_interface(options.api_ip), api_port, options.api_socket),
+        metrics=metrics,
+        redirect_port=options.redirect_port,
+        redirect_to=options.redirect_to if options.redirect_to is not None else public_port,
+        public_tls=public_tls,
+        tls_protocol=options.ssl_protocol,
+        tls_ciphers=options.ssl_ciphers,
+        tls_dhparam=options.ssl_dhparam,
+        api_tls=_tls_files(options, "api_", environment.get("CONFIGPROXY_API_SSL_KEY_PASSPHRASE", "")),
+        client_tls=client_tls,
+        verify_upstreams=not options.insecure,
+        rules=ForwardingRules(
+            x_forward=not options.no_x_forward,
+            change_origin=options.change_origin,
+            prepend_path=not options.no_prepend_path,
+            include_prefix=not options.no_include_prefix,
+            auto_rewrite=options.auto_rewrite,
+            protocol_rewrite=options.protocol_rewrite.encode(),
+            custom_fields=tuple(options.custom_header),
+        ),
+        host_routing=options.host_routing,
+        default_target=options.default_target,
+        error_target=options.error_target,
+        error_path=Path(options.error_path) if options.error_path else None,
+        pid_file=Path(options.pid_file) if options.pid_file else None,
+        log_level=options.log_level,
+        timeout_s=options.timeout or None,
+        proxy_timeout_s=options.proxy_timeout or None,
+        keep_alive_timeout_s=5.0 if options.keep_alive_timeout is None else options.keep_alive_timeout,
+        api_secret=environment.get("CONFIGPROXY_AUTH_TOKEN", ""),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="jupyterhub-proxy",
+        description="The public proxy of a JupyterHub. CONFIGPROXY_AUTH_TOKEN in the environment secures its REST API.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+
+    def flag(name: str, help: str) -> None:
+        add(name, action="store_true", help=help)
+
+    def text(name: str, metavar: str, help: str, default: str = "") -> None:
+        add(name, metavar=metavar, default=default, help=help)
+
+    add("-V", "--version", action="version", version=__version__)
+    text("--ip", "IP", "public address; empty means all interfaces (default)")
+    add("--port", type=_port, default=8000, metavar="N", help="public port (default 8000)")
+    text("--socket", "PATH", "Unix socket to listen on instead of an address and port")
+    for prefix, whose in (("", ""), ("api-", " of the REST API"), ("client-", " shown to upstreams")):
+        text(f"--{prefix}ssl-key", "FILE", f"TLS key{whose}")
+        text(f"--{prefix}ssl-cert", "FILE", f"TLS certificate{whose}")
+        text(
+            f"--{prefix}ssl-ca",
+            "FILE",
+            f"TLS certificate authority to verify the other side{whose and ' (' + prefix + ')'}",
+        )
+        flag(f"--{prefix}ssl-request-cert", "ask the other side for a certificate")
+        flag(f"--{prefix}ssl-reject-unauthorized", "refuse the other side without a valid certificate")
+    text("--ssl-protocol", "NAME", "the one TLS version to speak, e.g. TLSv1_2")
+    text("--ssl-ciphers", "LIST", "`:`-separated ciphers")
+    flag("--ssl-allow-rc4", "not supported")
+    text("--ssl-dhparam", "FILE", "Diffie-Hellman parameters")
+    text("--api-ip", "IP", "address of the REST API (default localhost)", default="localhost")
+    add("--api-port", type=_port, metavar="N", help="port of the REST API (default: public port + 1)")
+    text("--api-socket", "PATH", "Unix socket of the REST API instead of an address and port")
+    add("--default-target", type=_target_text, default="", metavar="URL", help="target of the route /")
+    add("--error-target", type=_target, default=None, metavar="URL", help="server of pages for errors of the proxy")
+    text("--error-path", "DIR", "directory of pages for errors of the proxy: <status>.html, error.html")
+    add("--redirect-port", type=_port, metavar="N", help="port on which HTTP is redirected to HTTPS")
+    add("--redirect-to", type=_port, metavar="N", help="port to which it is redirected (default: public port)")
+    text("--pid-file", "FILE", "write our process id to this file")
+    flag("--no-x-forward", "do not add X-Forwarded-* to requests")
+    flag("--no-prepend-path", "do not put the path of the target before that of the request")
+    flag("--no-include-prefix", "take the path of the route off that of the request")
+    flag("--auto-rewrite", "rewrite Location of redirects from the target's host to the client's")
+    flag("--change-origin", "set Host to that of the target")
+    text("--protocol-rewrite", "SCHEME", "rewrite the scheme of such redirects")
+    add("--custom-header", type=_header, action="append", default=[], metavar="NAME:VALUE", help="add to requests")
+    flag("--insecure", "do not verify certificates of upstreams")
+    flag("--host-routing", "the first segment of a route is a host")
+    text("--metrics-ip", "IP", "address of the metrics")
+    add("--metrics-port", type=_port, metavar="N", help="port of the metrics (default: no metrics)")
+    text("--metrics-socket", "PATH", "Unix socket of the metrics instead of an address and port")
+    add("--log-level", type=_log_level, default="INFO", metavar="LEVEL", help="debug, info (default), warn, error")
+    add("--timeout", type=_milliseconds, metavar="MS", help="drop a client's connection on which nothing moves so long")
+    add("--proxy-timeout", type=_milliseconds, metavar="MS", help="give up on an upstream that is silent so long")
+    text("--storage-backend", "CLASS", "not supported")
+    add("--keep-alive-timeout", type=_milliseconds, metavar="MS", help="keep idle clients so long (default 5000)")
+    return parser
+
+
+def _tls_files(options: argparse.Namespace, prefix: str, passphrase: str) -> TlsFiles | None:
+    def option(name: str) -> Any:
+        return getattr(options, f"{prefix}ssl_{name}")
+
+    flag = f"--{prefix.replace('_', '-')}ssl"
+    if bool(option("key")) != bool(option("cert")):
+        raise UsageError(f"{flag}-key and {flag}-cert belong together.")
+    if not option("key"):
+        for name in ("ca", "request_cert", "reject_unauthorized"):
+            if option(name):
+                raise UsageError(f"{flag}-{name.replace('_', '-')} needs {flag}-key and {flag}-cert.")
+        return None
+    return TlsFiles(
+        key=option("key"),
+        cert=option("cert"),
+        ca=option("ca"),
+        request_cert=option("request_cert"),
+        reject_unauthorized=option("reject_unauthorized"),
+        passphrase=passphrase,
+    )
+
+
+def _interface(ip: str) -> str:
+    return "" if ip == "*" else ip
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _milliseconds(text: str) -> float:
+    """Give seconds."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
+    return int(text) / 1000
+
+
+def _log_level(text: str) -> str:
+    try:
+        return LOG_LEVELS[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of debug, info, warn, error") from None
+
+
+def _target(text: str) -> Target | None:
+    if not text:
+        return None
+    try:
+        return parse_target(text)
+    except BadTarget as problem:
+        raise argparse.ArgumentTypeError(f"{text!r}: {problem}") from problem
+
+
+def _target_text(text: str) -> str:
+    _target(text)
+    return text
+
+
+def _header(text: str) -> tuple[bytes, bytes]:
+    name, colon, value = text.partition(":")
+    value = value.strip()
+    if not colon or not _FIELD_NAME.fullmatch(name.strip()) or not _FIELD_VALUE.fullmatch(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:VALUE")
+    return name.strip().encode(), value.encode("latin-1")
