@@ -1,0 +1,1 @@
+"""The proxies that ship with the hub; their contract is ``jupyterhub.proxy``."""
