@@ -1,0 +1,1 @@
+"""Sign: what services import. See ``jupyterhub.services.auth``."""
