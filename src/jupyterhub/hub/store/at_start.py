@@ -1,8 +1,8 @@
-"""What only the start of a hub asks of the database: about all users, or all holders of roles, at once.
+"""What the start of a hub asks of the database: about all users, or all holders of roles, at once.
 
 A hub with 100,000 users must not start with 100,000 statements, so these work on sets; and they read before they
 write, so that a start which changes nothing writes nothing. What is asked for when is said in ``hub/initial.py`` and
-``hub/roles.py``.
+``hub/roles.py``; one user's role at a time is in ``store/roles.py``.
 """
 
 from __future__ import annotations
@@ -82,6 +82,12 @@ class AtStart:
             )
             found.update({row.holder_id: bool(row.managed_by_auth) for row in rows})
         return found
+
+    async def is_held(self, kind: Kind, role_id: int) -> bool:
+        """Say whether anybody holds the role directly."""
+        links, holder = _links(kind)
+        any_holder = select(holder).where(links.c.role_id == role_id).limit(1)
+        return (await self._db.execute(any_holder)).first() is not None
 
     async def link(self, kind: Kind, role_id: int, holder_ids: Collection[int], *, managed_by_auth: bool) -> None:
         """Give a role to some who do not hold it."""

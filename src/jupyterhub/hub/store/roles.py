@@ -109,10 +109,15 @@ class Roles:
     ) -> None:
         role = await self._existing(role_name)
         links, holder = _links(kind)
-        present = set((await self._db.execute(select(holder).where(links.c.role_id == role.id))).scalars())
+        wanted = sorted(set(holder_ids))
+        held = select(holder).where(links.c.role_id == role.id)
+        if len(wanted) <= 500:  # else nearly everybody is asked about, and all holders are as good
+            held = held.where(holder.in_(wanted))
+        present = set((await self._db.execute(held)).scalars())
         rows = [
             {holder.name: holder_id, "role_id": role.id, "managed_by_auth": managed_by_auth}
-            for holder_id in sorted(set(holder_ids) - present)
+            for holder_id in wanted
+            if holder_id not in present
         ]
         if rows:
             await self._db.execute(insert(links), rows)

@@ -60,10 +60,10 @@ _OF_USERS = _SERVER.where(_spawners.c.user_id.in_(bindparam("owner_ids", expandi
 _TOUCH = (
     update(_spawners)
     .where(
-        _spawners.c.id == bindparam("server_id"),
-        or_(_spawners.c.last_activity.is_(None), _spawners.c.last_activity < bindparam("stamp")),
+        _spawners.c.id == bindparam("touched"),
+        or_(_spawners.c.last_activity.is_(None), _spawners.c.last_activity < bindparam("seen")),
     )
-    .values(last_activity=bindparam("stamp"))
+    .values(last_activity=bindparam("seen"))
 )
 
 _LEASE = and_(
@@ -207,7 +207,7 @@ class Servers:
     async def touch_many(self, times: Sequence[tuple[int, datetime]]) -> None:
         """Note the activity of several servers, by row id; as with ``touch``, no time moves back."""
         if times:
-            await self._db.execute(_TOUCH, [{"server_id": row_id, "stamp": to_db(when)} for row_id, when in times])
+            await self._db.execute(_TOUCH, [{"touched": row_id, "seen": to_db(when)} for row_id, when in times])
 
     async def meet_rows_of_the_original(self) -> None:
         """Bring our states in line with rows that another program wrote since our last look.
