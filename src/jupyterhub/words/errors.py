@@ -13,7 +13,13 @@ class HubError(Exception):
 
 
 class NotFound(HubError):
-    """404: no such user, server, group, token (or the requester may not know that there is)."""
+    """404: no such user, server, group, token (or the requester may not know that there is).
+
+    The text that it has by itself is the same for both, so that nobody can tell one from the other.
+    """
+
+    def __init__(self, message: str = "No access to resources or resources not found") -> None:
+        super().__init__(message)
 
 
 class Conflict(HubError):

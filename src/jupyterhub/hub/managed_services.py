@@ -1,0 +1,208 @@
+"""Managed services: processes that the hub starts, watches and ends (reference: services.md §3).
+
+Their rows are made by ``hub/services.py`` before. ``cli/build.py`` calls ``start_all``, ``run`` and
+``stop_all``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import pwd
+import random
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from jupyterhub.hub import addresses
+from jupyterhub.hub.services import Probes, Services, ServiceSpec, service_host
+from jupyterhub.hub.settings import HubSettings
+from jupyterhub.hub.store.store import Store
+from jupyterhub.words.errors import ConfigurationError
+from jupyterhub.words.models import Endpoint, Service
+
+log = logging.getLogger("jupyterhub.services")
+
+POLL_INTERVAL_S = 30.0
+#: how long a service has to end after each signal
+STOP_STEPS: Sequence[tuple[signal.Signals, float]] = (
+    (signal.SIGINT, 10.0),
+    (signal.SIGTERM, 5.0),
+    (signal.SIGKILL, 5.0),
+)
+#: what services inherit of the hub's environment
+ENV_KEEP = (
+    "PATH",
+    "PYTHONPATH",
+    "CONDA_ROOT",
+    "CONDA_DEFAULT_ENV",
+    "VIRTUAL_ENV",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "JUPYTERHUB_SINGLEUSER_APP",
+)
+
+
+class _Running:
+    """One managed service and its process."""
+
+    def __init__(self, spec: ServiceSpec, service: Service) -> None:
+        self.spec, self.service = spec, service
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process is None or self.process.returncode is not None
+
+    async def is_running(self) -> bool:
+        return not self.has_ended
+
+
+class ManagedServices:
+    def __init__(self, *, store: Store, settings: HubSettings, services: Services, prober: Probes) -> None:
+        self._store, self._settings = store, settings
+        self._services, self._prober = services, prober
+        self._running: dict[str, _Running] = {}
+
+    # -- start and end
+
+    async def start_all(self, specs: Sequence[ServiceSpec]) -> None:
+        """Start the managed services, one after the other, and wait for those with a URL, and for external ones.
+
+        ConfigurationError if a managed one does not come up: the hub shall not run without it.
+        """
+        for spec in specs:
+            async with self._store.read() as tx:
+                service = await tx.services.find(spec.name)
+            if service is None:
+                continue
+            if spec.is_managed:
+                running = self._running[spec.name] = _Running(spec, service)
+                await self._launch(running)
+                if service.endpoint is not None:
+                    await self._wait_up(running, service.endpoint)
+            elif service.endpoint is not None:
+                await self._services.wait_for(service, within_s=spec.timeout_s)
+
+    async def _wait_up(self, running: _Running, endpoint: Endpoint) -> None:
+        spec = running.spec
+        try:
+            await self._prober.wait_up(endpoint, within_s=spec.timeout_s, still_running=running.is_running)
+        except (OSError, TimeoutError) as error:
+            raise ConfigurationError(
+                f"Managed service {spec.name!r} did not come up at {spec.url} within {spec.timeout_s} s ({error}). "
+                "See its own output above; its 'command' is in c.JupyterHub.services."
+            ) from error
+
+    async def stop_all(self) -> None:
+        """End all managed services: politely at first, then not."""
+        running = [each for each in self._running.values() if not each.has_ended]
+        self._running.clear()
+        await asyncio.gather(*(self._end(each) for each in running))
+
+    async def _launch(self, running: _Running) -> None:
+        spec = running.spec
+        log.info("Starting service %r: %s", spec.name, list(spec.command))
+        options: dict[str, Any] = {"cwd": spec.cwd, "start_new_session": True}
+        env = self.environment(spec)
+        if spec.user:
+            try:
+                account = pwd.getpwnam(spec.user)
+            except KeyError as error:
+                raise ConfigurationError(f"Service {spec.name!r}: there is no system user {spec.user!r}.") from error
+            env.update(USER=spec.user, HOME=account.pw_dir, SHELL=account.pw_shell)
+            env.update({key: str(value) for key, value in spec.environment.items()})
+            if account.pw_uid != os.getuid():
+                groups = os.getgrouplist(spec.user, account.pw_gid)
+                options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+        try:
+            running.process = await asyncio.create_subprocess_exec(*spec.command, env=env, **options)
+        except OSError as error:
+            raise ConfigurationError(f"Service {spec.name!r} cannot be started: {error}") from error
+        async with self._store.begin() as tx:
+            await tx.services.set_pid(running.service.id, running.process.pid)
+
+    async def _end(self, running: _Running) -> None:
+        process = running.process
+        assert process is not None
+        for number, patience_s in STOP_STEPS:
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                async with asyncio.timeout(patience_s):
+                    await process.wait()
+                break
+            except TimeoutError:
+                log.warning("service %s does not end on %s", running.spec.name, number.name)
+        async with self._store.begin() as tx:
+            await tx.services.set_pid(running.service.id, None)
+
+    # -- while it runs
+
+    async def run(self) -> None:
+        """Start again what has ended, and warn of what does not answer; returns when cancelled."""
+        interval_s = self._settings.service_check_interval
+        next_check = time.monotonic() + interval_s
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S * random.uniform(0.9, 1.1))
+            for running in list(self._running.values()):
+                if running.has_ended:
+                    await self._restart(running)
+            if interval_s and time.monotonic() >= next_check:
+                next_check = time.monotonic() + interval_s
+                await self._check_answers()
+
+    async def _restart(self, running: _Running) -> None:
+        status = running.process.returncode if running.process else None
+        log.error("service %s ended with status %s; starting it again", running.spec.name, status)
+        try:
+            await self._launch(running)
+        except ConfigurationError as error:
+            log.error("%s It is tried again.", error)
+
+    async def _check_answers(self) -> None:
+        """Warn of services with a URL that do not answer."""
+        async with self._store.read() as tx:
+            services = await tx.services.list()
+        with_url = [service for service in services if service.endpoint is not None]
+        await asyncio.gather(*(self._services.wait_for(service, within_s=5.0) for service in with_url))
+
+    # -- what a service is told
+
+    def environment(self, spec: ServiceSpec) -> dict[str, str]:
+        """Give the environment of a managed service; nothing of the hub's own but what ``ENV_KEEP`` names."""
+        settings = self._settings
+        prefix = addresses.service_prefix(settings, spec.name)
+        env = {key: os.environ[key] for key in ENV_KEEP if key in os.environ}
+        env["JUPYTERHUB_API_TOKEN"] = env["JPY_API_TOKEN"] = spec.api_token or ""
+        env["JUPYTERHUB_CLIENT_ID"] = spec.oauth_client_id
+        if settings.cookie_options:
+            env["JUPYTERHUB_COOKIE_OPTIONS"] = json.dumps(settings.cookie_options)
+        env["JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED"] = str(int(settings.cookie_host_prefix_enabled))
+        env["JUPYTERHUB_HOST"] = settings.public_host if settings.subdomain_host else ""
+        access = ["access:services", f"access:services!service={spec.name}"]
+        env["JUPYTERHUB_OAUTH_SCOPES"] = env["JUPYTERHUB_OAUTH_ACCESS_SCOPES"] = json.dumps(access)
+        allowed = sorted(spec.oauth_client_allowed_scopes)
+        env["JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES"] = json.dumps(allowed)
+        env["JUPYTERHUB_USER"] = spec.user
+        env["JUPYTERHUB_SERVER_NAME"] = ""
+        env["JUPYTERHUB_API_URL"] = settings.hub_api_url
+        env["JUPYTERHUB_BASE_URL"] = settings.base_url
+        env["JUPYTERHUB_SERVICE_NAME"] = spec.name
+        env["JUPYTERHUB_PUBLIC_HUB_URL"] = settings.public_hub_url
+        env["JUPYTERHUB_PUBLIC_URL"] = ""
+        if spec.url:
+            env["JUPYTERHUB_SERVICE_URL"] = spec.url
+            env["JUPYTERHUB_SERVICE_PREFIX"] = prefix
+            env["JUPYTERHUB_OAUTH_CALLBACK_URL"] = f"{service_host(settings, spec.name)}{prefix}oauth_callback"
+            host = service_host(settings, spec.name) or addresses.public_origin(settings)
+            env["JUPYTERHUB_PUBLIC_URL"] = host + prefix if host else ""
+        elif spec.oauth_redirect_uri:
+            env["JUPYTERHUB_OAUTH_CALLBACK_URL"] = spec.oauth_redirect_uri
+        return env | {key: str(value) for key, value in spec.environment.items()}

@@ -1,0 +1,166 @@
+"""From credentials to a Requester: whose token or cookie this is, and what it may do at this moment.
+
+Rights are worked out anew for each request, from the roles, groups and shares in the database (scopes-roles.md §6, §7,
+§9). What is kept between requests is arithmetic only: the same written scopes expand to the same set for the same
+owner. Whether a credential may be used in a given place is decided at the door (``hub/web/handler.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from jupyterhub.rbac.expand import IssuingClient, Owner, expand
+from jupyterhub.rbac.scope_set import GroupsOf, ScopeSet, effective_token_scopes
+from jupyterhub.rbac.scopes import ScopeRegistry, split
+from jupyterhub.words.clock import utcnow
+from jupyterhub.words.models import Service, Token, User
+from jupyterhub.words.secret_hash import MAX_LENGTH, MIN_LENGTH
+
+from .requester import Requester
+from .store.store import Store, Transaction
+
+#: the client that stands for the hub itself: tokens made on the token page or by the API
+OWN_CLIENT = "jupyterhub"
+#: distinct (written scopes, owner) pairs whose expansion is kept
+EXPANSIONS_KEPT = 4096
+
+
+class Requesters:
+    def __init__(self, store: Store, registry: ScopeRegistry) -> None:
+        self._store, self._registry = store, registry
+
+        @lru_cache(maxsize=EXPANSIONS_KEPT)
+        def expanded(raw: tuple[str, ...], owner: Owner) -> ScopeSet:
+            return ScopeSet.of(expand(raw, registry, owner=owner))
+
+        self._expanded = expanded
+
+    # -- by credentials
+
+    async def by_token(self, secret: str) -> Requester | None:
+        """Give whoever this token belongs to; None if there is no such token, or it has expired."""
+        # Lengths that no token has are not worth a query, nor a hash (past-flaws.md, 6.1 hardening (e)).
+        if not MIN_LENGTH <= len(secret) <= MAX_LENGTH:
+            return None
+        async with self._store.read() as tx:
+            token = await tx.tokens.find_by_secret(secret, utcnow())
+            if token is None:
+                return None
+            if token.owner_kind == "service":
+                service = await tx.services.find_by_id(token.owner_id)
+                if service is None:
+                    return None
+                owner_scopes = await self.for_service(tx, service)
+                scopes = await self._of_token(tx, token, owner_scopes)
+                return Requester(
+                    kind="service",
+                    id=service.id,
+                    name=service.name,
+                    admin=service.admin,
+                    scopes=scopes,
+                    token=token,
+                    session_id=token.session_id,
+                    service=service,
+                )
+            user = await tx.users.find_by_id(token.owner_id)
+            if user is None:
+                return None
+            scopes = await self._of_token(tx, token, await self.for_user_tokens(tx, user))
+            return Requester(
+                kind="user",
+                id=user.id,
+                name=user.name,
+                admin=user.admin,
+                scopes=scopes,
+                token=token,
+                session_id=token.session_id,
+                user=user,
+            )
+
+    async def by_cookie_id(self, cookie_id: str, session_id: str | None) -> Requester | None:
+        """Give the user whose login cookie names this id; None if there is none any more."""
+        async with self._store.read() as tx:
+            user = await tx.users.find_by_cookie_id(cookie_id)
+            if user is None:
+                return None
+            return await self._of_session(tx, user, session_id)
+
+    async def of_user(self, user: User, session_id: str | None) -> Requester:
+        """Give the Requester that a user becomes by logging in."""
+        async with self._store.read() as tx:
+            return await self._of_session(tx, user, session_id)
+
+    async def _of_session(self, tx: Transaction, user: User, session_id: str | None) -> Requester:
+        scopes = await self.for_user(tx, user)
+        return Requester(
+            kind="user",
+            id=user.id,
+            name=user.name,
+            admin=user.admin,
+            scopes=scopes,
+            session_id=session_id,
+            user=user,
+        )
+
+    # -- scopes
+
+    async def for_user(self, tx: Transaction, user: User) -> ScopeSet:
+        """Give all that a user may do: by their own roles, those of their groups, and what is shared with either."""
+        written = await tx.roles.scopes_of_user(user.id)
+        shared = await tx.shares.scopes_for_user(user.id, with_groups=True)
+        return self._expanded((*written, *shared), Owner("user", user.name))
+
+    async def for_user_tokens(self, tx: Transaction, user: User) -> ScopeSet:
+        """Give what tokens of a user are limited to: as ``for_user``, but of shares only direct ones, as written.
+
+        Tokens get less from shares than the browser does; clients have come to rely on it (surprises.md 71).
+        """
+        own = self._expanded(tuple(await tx.roles.scopes_of_user(user.id)), Owner("user", user.name))
+        shared = await tx.shares.scopes_for_user(user.id, with_groups=False)
+        return own | ScopeSet.of(shared) if shared else own
+
+    async def for_service(self, tx: Transaction, service: Service) -> ScopeSet:
+        written = await tx.roles.scopes_of_service(service.id)
+        return self._expanded(tuple(written), Owner("service", service.name))
+
+    async def token_scopes(self, tx: Transaction, token: Token) -> ScopeSet:
+        """Give what a token may do at this moment; nothing if its owner is gone."""
+        if token.owner_kind == "service":
+            service = await tx.services.find_by_id(token.owner_id)
+            return (
+                ScopeSet.of(())
+                if service is None
+                else await self._of_token(tx, token, await self.for_service(tx, service))
+            )
+        user = await tx.users.find_by_id(token.owner_id)
+        return (
+            ScopeSet.of(()) if user is None else await self._of_token(tx, token, await self.for_user_tokens(tx, user))
+        )
+
+    async def _of_token(self, tx: Transaction, token: Token, owner_scopes: ScopeSet) -> ScopeSet:
+        client: IssuingClient | None = None
+        if token.client_id and token.client_id != OWN_CLIENT:
+            client = await tx.oauth.issuer(token.client_id)
+        return effective_token_scopes(
+            token.scopes,
+            owner_scopes,
+            self._registry,
+            owner=Owner(token.owner_kind, token.owner_name),
+            client=client,
+            groups_of=await groups_named_by(tx, owner_scopes.raw, token.scopes),
+        )
+
+
+async def groups_named_by(tx: Transaction, *written: Iterable[str]) -> GroupsOf:
+    """Read the memberships that comparing these scopes can ask for: one statement, or none without a group filter."""
+    scopes = [split(scope) for some in written for scope in some]
+    names: set[str] = set()
+    if any(kind == "group" for _, kind, _ in scopes):
+        for _, kind, value in scopes:
+            if kind == "user" and value:
+                names.add(value)
+            elif kind == "server" and value:
+                names.add(value.partition("/")[0])
+    found = await tx.groups.groups_of_names(sorted(names)) if names else {}
+    return lambda name: found.get(name, frozenset())

@@ -1,0 +1,271 @@
+"""Our models → the JSON that clients expect, field by field (reference: rest-api.md §1).
+
+Which fields a reader sees follows from their scopes and is decided here, for one thing and for lists alike. Nothing
+here asks the database: what a model needs is in its ``…Details``, fetched with a constant number of statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jupyterhub.hub import addresses
+from jupyterhub.hub.groups import GroupDetails
+from jupyterhub.hub.services import ServiceDetails
+from jupyterhub.hub.settings import HubSettings
+from jupyterhub.hub.tokens import TokenDetails
+from jupyterhub.hub.users import UserDetails, UserParts
+from jupyterhub.rbac.expand import Owner, identify_scopes
+from jupyterhub.rbac.scope_set import ALL, ScopeSet, Target
+from jupyterhub.words.clock import isoformat
+from jupyterhub.words.models import Json, Server, Share, ShareCode
+from jupyterhub.words.names import ServerKey
+from jupyterhub.words.unset import UNSET, Unset
+from jupyterhub.words.urls import server_progress_path
+
+Model = dict[str, Json]
+
+# -- users
+
+#: field of the user model → the scopes of which any one shows it
+USER_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "admin": ("read:users", "read:users:name", "read:roles:users"),
+    "user_info": ("read:users", "read:users:name"),
+    "roles": ("read:users", "read:roles:users"),
+    "groups": ("read:users", "read:users:groups"),
+    "server": ("read:users",),
+    "pending": ("read:users",),
+    "created": ("read:users",),
+    "last_activity": ("read:users", "read:users:activity"),
+    "servers": ("read:servers",),
+    "auth_state": ("admin:auth_state",),
+}
+_USER_SCOPES = tuple({scope for scopes in USER_FIELDS.values() for scope in scopes})
+
+
+def user_parts(scopes: ScopeSet) -> UserParts:
+    """Say which rows beside the users' own are needed to show users to the holder of these scopes."""
+
+    def seen(*fields: str) -> bool:
+        return any(scopes.has_any(scope) for field in fields for scope in USER_FIELDS[field])
+
+    return UserParts(
+        groups=seen("groups") or scopes.needs_groups((*_USER_SCOPES, "admin:server_state")),
+        roles=seen("roles"),
+        servers=seen("server", "pending", "servers"),
+    )
+
+
+class UserModels:
+    """Makes user models for one reader; made once per answer, however many users are in it."""
+
+    def __init__(self, scopes: ScopeSet, settings: HubSettings, *, include_stopped_servers: bool = False) -> None:
+        self._scopes, self._settings = scopes, settings
+        self._include_stopped = include_stopped_servers
+        # Scopes without filters, which admins and most services have, answer for all users alike.
+        filtered = [s for s in _USER_SCOPES if scopes.has_any(s) and not scopes.is_unfiltered(s)]
+        self._fields_of_all = None if filtered else self._fields(Target(user=""))
+        servers = scopes.held.get("read:servers")
+        #: ``owner/name`` of the servers that may be read one by one
+        self._single_servers = frozenset[str]() if servers is None or servers is ALL else servers.servers
+        self._state_of_all = scopes.is_unfiltered("admin:server_state")
+        self._state_of_some = scopes.has_any("admin:server_state")
+
+    def _fields(self, target: Target) -> frozenset[str]:
+        return frozenset(field for field, scopes in USER_FIELDS.items() if self._scopes.covers_any(scopes, target))
+
+    def model(self, details: UserDetails, *, auth_state: Json | Unset = None, known_as: str | None = None) -> Model:
+        """Give what the reader may see of this user, ``{}`` if that is nothing.
+
+        ``auth_state`` is the value for readers who may see it; only answers about a single user have one.
+        ``known_as``: the name by which scopes are looked up, if it is not the user's name (any more).
+        """
+        user = details.user
+        groups = frozenset(details.groups)
+        fields = self._fields_of_all
+        if fields is None:
+            fields = self._fields(Target(user=known_as or user.name, user_groups=groups))
+        if not fields:
+            return {}
+        model: Model = {"kind": "user", "name": user.name}
+        if "admin" in fields:
+            model["admin"] = user.admin
+        if "user_info" in fields:
+            model["user_info"] = user.user_info
+        if "roles" in fields:
+            model["roles"] = list(details.roles)
+        if "groups" in fields:
+            model["groups"] = list(details.groups)
+        if "server" in fields:
+            default = next((server for server in details.servers if not server.key.name), None)
+            is_ready = default is not None and default.is_ready
+            model["server"] = addresses.server_url(self._settings, ServerKey(user.name)) if is_ready else None
+            model["pending"] = default.pending if default else None
+            model["created"] = isoformat(user.created)
+        if "last_activity" in fields:
+            model["last_activity"] = isoformat(user.last_activity)
+        if "servers" in fields:
+            model["servers"] = self._servers(details.servers, groups)
+        elif self._single_servers:
+            single = [s for s in details.servers if s.key.scope_value in self._single_servers]
+            if single:
+                model["servers"] = self._servers(single, groups)
+        if "auth_state" in fields and auth_state is not UNSET:
+            model["auth_state"] = auth_state
+        return model
+
+    def _servers(self, servers: Sequence[Server], groups: frozenset[str]) -> dict[str, Model]:
+        return {
+            server.key.name: self.server(server, groups)
+            for server in servers
+            if server.is_active or self._include_stopped
+        }
+
+    def server(self, server: Server, groups: frozenset[str]) -> Model:
+        """Give the model of one server, with its state if the reader may see that."""
+        with_state = self._state_of_all or (
+            self._state_of_some
+            and self._scopes.covers("admin:server_state", Target.of_server(server.key, user_groups=groups))
+        )
+        return server_model(server, self._settings, with_state=with_state)
+
+
+def server_model(server: Server, settings: HubSettings, *, with_state: bool = False) -> Model:
+    key = server.key
+    # The default server has no label of its own; a row without one is from before version 6.
+    display_name = server.display_name if key.name else server.display_name or ""
+    model: Model = {
+        "name": key.name,
+        "display_name": display_name,
+        "full_name": key.scope_value,
+        "last_activity": isoformat(server.last_activity),
+        "started": None if server.is_stopped else isoformat(server.started),
+        "pending": server.pending,
+        "ready": server.is_ready,
+        "stopped": server.is_stopped,
+        "url": addresses.server_url(settings, key),
+        "progress_url": server_progress_path(settings.hub_prefix, key),
+        "full_url": addresses.full_server_url(settings, key),
+        "full_progress_url": addresses.full_progress_url(settings, key),
+        "user_options": server.user_options,
+    }
+    if with_state:
+        model["state"] = server.state
+    return model
+
+
+# -- tokens
+
+
+def token_model(details: TokenDetails) -> Model:
+    token = details.token
+    return {
+        token.owner_kind: token.owner_name,
+        "id": token.public_id,
+        "kind": "api_token",
+        "roles": [],
+        "scopes": sorted(details.scopes.raw),
+        "created": isoformat(token.created),
+        "last_activity": isoformat(token.last_activity),
+        "expires_at": isoformat(token.expires_at),
+        "note": token.note or "",
+        "session_id": token.session_id,
+        "oauth_client": token.client_description or token.client_id or "JupyterHub",
+    }
+
+
+# -- groups
+
+
+def group_model(details: GroupDetails, scopes: ScopeSet) -> Model:
+    """Give what the reader may see of this group, ``{}`` if that is nothing."""
+    group, on = details.group, Target(group=details.group.name)
+    reads, reads_roles = scopes.covers("read:groups", on), scopes.covers("read:roles:groups", on)
+    if not (reads or reads_roles or scopes.covers("read:groups:name", on)):
+        return {}
+    model: Model = {"kind": "group", "name": group.name}
+    if reads:
+        model["users"] = list(details.members)
+        model["properties"] = dict(group.properties)
+    if reads_roles:
+        model["roles"] = list(details.roles)
+    return model
+
+
+# -- services
+
+
+def service_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettings) -> Model:
+    """Give what the reader may see of this service, ``{}`` if that is nothing."""
+    service, on = details.service, Target(service=details.service.name)
+    reads, reads_roles = scopes.covers("read:services", on), scopes.covers("read:roles:services", on)
+    model: Model = {}
+    if reads or reads_roles or scopes.covers("read:services:name", on):
+        model = {"kind": "service", "name": service.name, "admin": service.admin}
+    if reads:
+        model |= {
+            "url": service.url or "",
+            "prefix": addresses.service_prefix(settings, service.name) if service.url else "",
+            "command": list(service.command),
+            "pid": service.pid or 0,
+            "info": dict(service.info or {}),
+            "display": service.display is not False,
+        }
+    if reads_roles:
+        model["roles"] = list(details.roles)
+    return model
+
+
+def service_row_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettings) -> Model:
+    """Give the model as a service sees itself: of its row only, with null for what is not set there."""
+    service, model = details.service, service_model(details, scopes, settings)
+    if "url" in model:
+        model |= {"url": service.url or None, "info": service.info or None, "display": service.display, "pid": 0}
+    return model
+
+
+def with_identity(scopes: ScopeSet, owner: Owner) -> ScopeSet:
+    """Add the scopes by which anyone may read who they are; what models of oneself are made with."""
+    return ScopeSet.of(scopes.raw | identify_scopes(owner))
+
+
+# -- shares
+
+
+def _shared_server(key: ServerKey, is_ready: bool, settings: HubSettings) -> Model:
+    return {
+        "user": {"name": key.user},
+        "name": key.name,
+        "url": addresses.server_url(settings, key),
+        "full_url": addresses.full_server_url(settings, key),
+        "ready": is_ready,
+    }
+
+
+def share_model(share: Share, settings: HubSettings) -> Model:
+    return {
+        "server": _shared_server(share.server, share.is_ready, settings),
+        "scopes": sorted(share.scopes),
+        "user": {"name": share.user} if share.user is not None else None,
+        "group": {"name": share.group} if share.group is not None else None,
+        "kind": "user" if share.user is not None else "group",
+        "created_at": isoformat(share.created_at),
+    }
+
+
+def share_code_model(code: ShareCode, settings: HubSettings) -> Model:
+    return {
+        "server": _shared_server(code.server, code.is_ready, settings),
+        "scopes": sorted(code.scopes),
+        "id": f"sc_{code.id}",
+        "created_at": isoformat(code.created_at),
+        "expires_at": isoformat(code.expires_at),
+        "exchange_count": code.exchange_count,
+        "last_exchanged_at": isoformat(code.last_exchanged_at),
+    }
+
+
+def share_code_urls(code: str, settings: HubSettings) -> Model:
+    """Give what only the answer that makes a code has: the code and the links to its page."""
+    path = f"{settings.hub_prefix}accept-share?code={code}"
+    origin = addresses.public_origin(settings)
+    return {"code": code, "accept_url": path, "full_accept_url": origin + path if origin else None}

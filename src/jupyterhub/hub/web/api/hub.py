@@ -1,0 +1,105 @@
+"""The hub itself: its version, details, health, metrics and end."""
+
+from __future__ import annotations
+
+from jupyterhub.hub import metrics
+from jupyterhub.hub.info import hub_info
+from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web.entry import needs_scope
+from jupyterhub.hub.web.handler import HubHandler
+from jupyterhub.words.errors import Denied, Invalid
+from jupyterhub.words.models import Json
+from jupyterhub.words.version import __version__
+
+
+class Root(APIHandler):
+    """Tells anybody, from any site, which version runs here."""
+
+    metrics_name = "jupyterhub.apihandlers.hub.RootAPIHandler"
+    operations = {"get": Operation("Read the version", answers={200: "Version"})}
+    identifies = False
+
+    def get(self) -> None:
+        if "Access-Control-Allow-Origin" not in self.house.settings.headers:
+            self.set_header("Access-Control-Allow-Origin", "*")
+        self.answer({"version": __version__})
+
+
+class Info(APIHandler):
+    metrics_name = "jupyterhub.apihandlers.hub.InfoAPIHandler"
+    operations = {"get": Operation("Read what runs here", answers={200: "Info"})}
+
+    @needs_scope("read:hub")
+    async def get(self) -> None:
+        settings = self.house.settings
+        self.answer(
+            hub_info(
+                authenticator_class=type(self.house.authenticator),
+                spawner_class=settings.spawner_class,
+            )
+        )
+
+
+class Shutdown(APIHandler):
+    metrics_name = "jupyterhub.apihandlers.hub.ShutdownAPIHandler"
+    operations = {"post": Operation("Shut the hub down", bodies.Shutdown, answers={202: "Message"})}
+
+    @needs_scope("shutdown")
+    async def post(self) -> None:
+        body = self.body() or {}
+        if not isinstance(body, dict):
+            raise Invalid("The body of a shutdown is an object with 'proxy' and 'servers'.")
+        cleanup_proxy, cleanup_servers = _flag(body, "proxy"), _flag(body, "servers")
+        self.answer({"message": "Shutting down Hub"}, status=202)
+        self.house.shutdown(proxy=cleanup_proxy, servers=cleanup_servers)
+
+
+def _flag(body: dict[str, Json], key: str) -> bool | None:
+    value = body.get(key)
+    # 0 and 1 pass, as they always did
+    if value is not None and value not in (True, False):
+        raise Invalid(f"Wrong request body: {key} must be true or false, not {bodies.kind_of(value)}.")
+    return None if value is None else bool(value)
+
+
+class Health(HubHandler):
+    """Says that the hub answers, and nothing else."""
+
+    metrics_name = "jupyterhub.handlers.pages.HealthCheckHandler"
+    identifies = False
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/html")
+        self.finish()
+
+    head = get
+
+
+class Metrics(HubHandler):
+    """All metrics, for Prometheus. A page as far as its errors go, though machines read it."""
+
+    metrics_name = "jupyterhub.handlers.metrics.MetricsHandler"
+    accepts_token = True
+
+    async def get(self) -> None:
+        # Metrics are about the whole hub: a filter would limit nothing, so any form of the scope will do.
+        may = self.requester is not None and self.requester.scopes.has_any("read:metrics")
+        if self.house.settings.authenticate_prometheus and not may:
+            raise Denied("Reading the metrics requires the scope read:metrics.")
+        text, content_type = metrics.exposition()
+        self.set_header("Content-Type", content_type)
+        self.finish(text)
+
+
+HANDLERS: list[tuple[str, type]] = [
+    (r"", Root),
+    (r"/", Root),
+    (r"/info", Info),
+    (r"/shutdown", Shutdown),
+    (r"/health", Health),
+    (r"/metrics", Metrics),
+]
+
+#: the same below ``hub``, without ``api``
+PAGE_HANDLERS: list[tuple[str, type]] = [(r"/health", Health), (r"/metrics", Metrics)]

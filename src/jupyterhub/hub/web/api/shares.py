@@ -1,0 +1,201 @@
+"""``/shares``, ``/share-codes`` and the ``/shared`` of users and groups: who may use whose servers."""
+
+from __future__ import annotations
+
+from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web.answers import share_code_model, share_code_urls, share_model
+from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web.entry import needs_scope
+from jupyterhub.words.errors import NotFound
+from jupyterhub.words.models import Share, ShareCode, Window
+from jupyterhub.words.names import ServerKey
+
+
+class _SharesHandler(APIHandler):
+    def answer_shares(self, shares: list[Share], total: int, window: Window) -> None:
+        models = [share_model(share, self.house.settings) for share in shares]
+        self.answer_list(models, total, window, always_wrapped=True)
+
+    def answer_codes(self, codes: list[ShareCode], total: int, window: Window) -> None:
+        models = [share_code_model(code, self.house.settings) for code in codes]
+        self.answer_list(models, total, window, always_wrapped=True)
+
+
+class AllShares(APIHandler):
+    """There is no list of everybody's shares."""
+
+    metrics_name = "jupyterhub.apihandlers.base.API404"
+
+    def get(self) -> None:
+        raise NotFound()
+
+
+class SharesOfOwner(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.UserShareListAPIHandler"
+    operations = {"get": Operation("List the shares of a user's servers", answers={200: "Share"}, paginated=True)}
+
+    @needs_scope("read:shares")
+    async def get(self, user_name: str) -> None:
+        window = self.window()
+        self.answer_shares(*await self.house.shares.list_of_owner(user_name, window), window)
+
+
+class SharesOfServer(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.ServerShareAPIHandler"
+    operations = {
+        "get": Operation("List the shares of a server", answers={200: "Share"}, paginated=True),
+        "post": Operation("Share a server", bodies.Recipient, body_required=True, answers={200: "Share"}),
+        "patch": Operation("Take back a share", bodies.Recipient, body_required=True, answers={200: "Share"}),
+        "delete": Operation("Take back all shares of a server", answers={204: None}),
+    }
+
+    @needs_scope("read:shares")
+    async def get(self, user_name: str, server_name: str) -> None:
+        window = self.window()
+        found = await self.house.shares.list_of_server(ServerKey(user_name, server_name), window)
+        self.answer_shares(*found, window)
+
+    @needs_scope("shares")
+    async def post(self, user_name: str, server_name: str) -> None:
+        body = self.read_body(bodies.Recipient)
+        share = await self.house.shares.grant(
+            ServerKey(user_name, server_name),
+            user=body.user,
+            group=body.group,
+            scopes=body.scopes,
+            requester=self.asking,
+        )
+        self.answer(share_model(share, self.house.settings))
+
+    @needs_scope("shares")
+    async def patch(self, user_name: str, server_name: str) -> None:
+        body = self.read_body(bodies.Recipient)
+        share = await self.house.shares.revoke(
+            ServerKey(user_name, server_name), user=body.user, group=body.group, scopes=body.scopes
+        )
+        self.answer({} if share is None else share_model(share, self.house.settings))
+
+    @needs_scope("shares")
+    async def delete(self, user_name: str, server_name: str) -> None:
+        await self.house.shares.revoke_all(ServerKey(user_name, server_name))
+        self.answer(status=204)
+
+
+class SharedWithUser(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.UserSharedListAPIHandler"
+    operations = {"get": Operation("List what is shared with a user", answers={200: "Share"}, paginated=True)}
+
+    @needs_scope("read:users:shares")
+    async def get(self, user_name: str) -> None:
+        window = self.window()
+        self.answer_shares(*await self.house.shares.list_for_user(user_name, window), window)
+
+
+class ShareWithUser(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.UserSharedAPIHandler"
+    operations = {
+        "get": Operation("Read what of a server is shared with a user", answers={200: "Share"}),
+        "delete": Operation("Leave a share", answers={204: None}),
+    }
+
+    @needs_scope("read:users:shares")
+    async def get(self, user_name: str, owner: str, shared: str) -> None:
+        share = await self.house.shares.find(ServerKey(owner, shared), user=user_name)
+        self.answer(share_model(share, self.house.settings))
+
+    @needs_scope("users:shares")
+    async def delete(self, user_name: str, owner: str, shared: str) -> None:
+        await self.house.shares.leave(ServerKey(owner, shared), user=user_name)
+        self.answer(status=204)
+
+
+class SharedWithGroup(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.GroupSharedListAPIHandler"
+    operations = {"get": Operation("List what is shared with a group", answers={200: "Share"}, paginated=True)}
+
+    @needs_scope("read:groups:shares")
+    async def get(self, group_name: str) -> None:
+        window = self.window()
+        self.answer_shares(*await self.house.shares.list_for_group(group_name, window), window)
+
+
+class ShareWithGroup(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.GroupSharedAPIHandler"
+    operations = {
+        "get": Operation("Read what of a server is shared with a group", answers={200: "Share"}),
+        "delete": Operation("Leave a share", answers={204: None}),
+    }
+
+    @needs_scope("read:groups:shares")
+    async def get(self, group_name: str, owner: str, shared: str) -> None:
+        share = await self.house.shares.find(ServerKey(owner, shared), group=group_name)
+        self.answer(share_model(share, self.house.settings))
+
+    @needs_scope("groups:shares")
+    async def delete(self, group_name: str, owner: str, shared: str) -> None:
+        await self.house.shares.leave(ServerKey(owner, shared), group=group_name)
+        self.answer(status=204)
+
+
+class CodesOfOwner(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.UserShareCodeListAPIHandler"
+    operations = {"get": Operation("List the codes of a user's servers", answers={200: "ShareCode"}, paginated=True)}
+
+    @needs_scope("read:shares")
+    async def get(self, user_name: str) -> None:
+        window = self.window()
+        self.answer_codes(*await self.house.shares.list_codes_of_owner(user_name, window), window)
+
+
+class CodesOfServer(_SharesHandler):
+    metrics_name = "jupyterhub.apihandlers.shares.ServerShareCodeAPIHandler"
+    operations = {
+        "get": Operation("List the codes of a server", answers={200: "ShareCode"}, paginated=True),
+        "post": Operation("Make a code", bodies.NewShareCode, answers={200: "NewShareCode"}),
+        "delete": Operation("Revoke a code, or all of a server", answers={204: None}),
+    }
+
+    @needs_scope("read:shares")
+    async def get(self, user_name: str, server_name: str) -> None:
+        window = self.window()
+        found = await self.house.shares.list_codes_of_server(ServerKey(user_name, server_name), window)
+        self.answer_codes(*found, window)
+
+    @needs_scope("shares")
+    async def post(self, user_name: str, server_name: str) -> None:
+        body = self.read_optional_body(bodies.NewShareCode)
+        secret, code = await self.house.shares.create_code(
+            ServerKey(user_name, server_name),
+            scopes=body.scopes,
+            expires_in_s=body.expires_in,
+            requester=self.asking,
+        )
+        settings = self.house.settings
+        self.answer(share_code_model(code, settings) | share_code_urls(secret, settings))
+
+    @needs_scope("shares")
+    async def delete(self, user_name: str, server_name: str) -> None:
+        key = ServerKey(user_name, server_name)
+        secret, code_id = self.get_query_argument("code", None), self.get_query_argument("id", None)
+        if secret is None and code_id is None:
+            await self.house.shares.delete_codes(key)
+        else:
+            await self.house.shares.delete_code(key, secret=secret, code_id=code_id)
+        self.answer(status=204)
+
+
+_OWNER = r"(?P<user_name>[^/]+)"
+_SERVER = r"(?P<server_name>[^/]*)"
+_OF = r"(?P<owner>[^/]+)/(?P<shared>[^/]*)"
+
+HANDLERS: list[tuple[str, type]] = [
+    (r"/shares", AllShares),
+    (rf"/shares/{_OWNER}", SharesOfOwner),
+    (rf"/shares/{_OWNER}/{_SERVER}", SharesOfServer),
+    (rf"/share-codes/{_OWNER}", CodesOfOwner),
+    (rf"/share-codes/{_OWNER}/{_SERVER}", CodesOfServer),
+    (rf"/users/{_OWNER}/shared", SharedWithUser),
+    (rf"/users/{_OWNER}/shared/{_OF}", ShareWithUser),
+    (r"/groups/(?P<group_name>[^/]+)/shared", SharedWithGroup),
+    (rf"/groups/(?P<group_name>[^/]+)/shared/{_OF}", ShareWithGroup),
+]

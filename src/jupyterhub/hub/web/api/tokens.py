@@ -1,0 +1,94 @@
+"""``/users/{name}/tokens``: API tokens of users."""
+
+from __future__ import annotations
+
+from tornado.web import HTTPError
+
+from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web.answers import token_model
+from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web.entry import NOBODY, needs_scope
+from jupyterhub.rbac.scope_set import Target
+from jupyterhub.words.errors import Denied, HubError
+
+
+class TokenList(APIHandler):
+    metrics_name = "jupyterhub.apihandlers.users.UserTokenListAPIHandler"
+    operations = {
+        "get": Operation("List the tokens of a user", answers={200: "TokenList"}),
+        "post": Operation("Make a token", bodies.NewToken, answers={201: "NewToken"}),
+    }
+    #: a stranger has to bring a password in the body, which no foreign site knows
+    checks_xsrf_of_strangers = False
+
+    @needs_scope("read:tokens")
+    async def get(self, user_name: str) -> None:
+        tokens = await self.house.tokens.list_of(user_name)
+        self.answer({"api_tokens": [token_model(token) for token in tokens]})
+
+    async def post(self, user_name: str) -> None:
+        """Make a token. Who may: holders of ``tokens``, or whoever logs in with credentials in the body.
+
+        Every refusal is a 403: nobody learns here which users there are.
+        """
+        body = bodies.read(bodies.NewToken, self.body() or {})
+        if self.requester is None:
+            await self._log_in(user_name, body)
+        else:
+            await self._check_scope(user_name)
+        secret, details = await self.house.tokens.create(
+            user_name,
+            note=body.note,
+            expires_in_s=body.expires_in,
+            scopes=body.scopes,
+            roles=body.roles,
+            requester=self.requester,
+        )
+        self.answer(token_model(details) | {"token": secret}, status=201)
+
+    async def _log_in(self, user_name: str, body: bodies.NewToken) -> None:
+        """See that the credentials in the body are those of this user, who must exist."""
+        if body.auth is None:
+            raise Denied(NOBODY)
+        try:
+            await self.house.users.find(user_name)
+            model = await self.house.logins.authenticate(self, dict(body.auth))
+        except (HubError, HTTPError) as error:
+            raise Denied(NOBODY) from error
+        if model is None or model["name"] != user_name:
+            raise Denied(NOBODY)
+        await self.house.logins.persist(model)
+
+    async def _check_scope(self, user_name: str) -> None:
+        """See that the requester may make tokens for this user, who need not exist."""
+        groups = frozenset[str]()
+        if self.asking.scopes.needs_groups(["tokens"]):
+            async with self.house.store.read() as tx:
+                groups = (await tx.groups.groups_of_names([user_name])).get(user_name, groups)
+        if not self.asking.may("tokens", Target(user=user_name, user_groups=groups)):
+            raise Denied("Action is not authorized with current scopes; requires any of [tokens]")
+
+
+class OneToken(APIHandler):
+    metrics_name = "jupyterhub.apihandlers.users.UserTokenAPIHandler"
+    operations = {
+        "get": Operation("Read a token", answers={200: "Token"}),
+        "delete": Operation("Revoke a token", answers={204: None}),
+    }
+
+    @needs_scope("read:tokens")
+    async def get(self, user_name: str, token_id: str) -> None:
+        self.answer(token_model(await self.house.tokens.find(user_name, token_id)))
+
+    @needs_scope("tokens")
+    async def delete(self, user_name: str, token_id: str) -> None:
+        await self.house.tokens.delete(user_name, token_id)
+        self.answer(status=204)
+
+
+_USER = r"/users/(?P<user_name>[^/]+)"
+
+HANDLERS: list[tuple[str, type]] = [
+    (_USER + r"/tokens", TokenList),
+    (_USER + r"/tokens/(?P<token_id>[^/]+)", OneToken),
+]

@@ -1,0 +1,53 @@
+"""``/user``: who the requester is; what servers and services ask with their visitors' tokens."""
+
+from __future__ import annotations
+
+from jupyterhub.hub.requester import Requester
+from jupyterhub.hub.users import UserDetails
+from jupyterhub.hub.web.answers import Model, UserModels, service_row_model, user_parts, with_identity
+from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.rbac.expand import Owner
+from jupyterhub.rbac.scope_set import ScopeSet
+from jupyterhub.words.errors import Denied
+
+
+class IdentityHandler(APIHandler):
+    """Base of the handlers that answer with the model of whoever a credential belongs to."""
+
+    async def user_identity(self, name: str, scopes: ScopeSet, *, identify: bool) -> Model:
+        if identify:
+            scopes = with_identity(scopes, Owner("user", name))
+        details: UserDetails = await self.house.users.details(name, user_parts(scopes))
+        models = UserModels(scopes, self.house.settings, include_stopped_servers=self.flag("include_stopped_servers"))
+        return models.model(details)
+
+    async def service_identity(self, name: str, scopes: ScopeSet) -> Model:
+        scopes = with_identity(scopes, Owner("service", name))
+        details = await self.house.services.details(name)
+        return service_row_model(details, scopes, self.house.settings)
+
+
+class WhoAmI(IdentityHandler):
+    metrics_name = "jupyterhub.apihandlers.users.SelfAPIHandler"
+    operations = {"get": Operation("Read who one is", answers={200: "Identity"})}
+
+    async def get(self) -> None:
+        requester = self.requester
+        if requester is None:
+            raise Denied()
+        self.answer(await self._model(requester))
+
+    async def _model(self, requester: Requester) -> Model:
+        if requester.kind == "user":
+            model = await self.user_identity(requester.name, requester.scopes, identify=True)
+        else:
+            model = await self.service_identity(requester.name, requester.scopes)
+        token = requester.token
+        return model | {
+            "token_id": token.public_id if token else None,
+            "session_id": token.session_id if token else None,
+            "scopes": sorted(requester.scopes.raw),
+        }
+
+
+HANDLERS: list[tuple[str, type]] = [(r"/user", WhoAmI)]

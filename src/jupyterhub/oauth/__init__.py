@@ -1,0 +1,1 @@
+"""Sign: see ``jupyterhub.oauth.provider``."""

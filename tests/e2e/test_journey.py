@@ -1,0 +1,229 @@
+"""The main job, as a person does it: log in, get JupyterLab, run a cell, stop, log out; in a real browser."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.browsers import ARTIFACTS
+from tests.support.hubs import PASSWORD, Hub
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+class Person:
+    """Somebody at a browser. Every page they look at closely is kept as a picture."""
+
+    def __init__(self, browser: Any, hub: Hub, name: str, password: str = PASSWORD) -> None:
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.hub, self.name, self.password = hub, name, password
+
+    def look(self, what: str) -> None:
+        ARTIFACTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=str(ARTIFACTS / f"{what}.png"))
+
+    def log_in(self) -> None:
+        self.page.goto(self.hub.url)
+        self.page.get_by_label("Username").fill(self.name)
+        self.page.get_by_label("Password").fill(self.password)
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def wait_for_lab(self) -> None:
+        self.page.wait_for_url(re.compile(rf"/user/{self.name}/lab"), timeout=60_000)
+        self.page.wait_for_selector(".jp-Launcher, .jp-NotebookPanel", timeout=60_000)
+
+    def new_notebook(self) -> None:
+        self.page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=30_000)
+        # the kernel is connected when the panel says that it is idle
+        self.page.wait_for_selector('.jp-NotebookPanel-toolbar [data-status="idle"]', timeout=60_000)
+
+    def run(self, code: str, cell: int) -> str:
+        """Type into the last cell, run it, and give its output."""
+        editor = self.page.locator(".jp-NotebookPanel .jp-CodeCell .cm-content").nth(cell)
+        editor.click()
+        self.page.keyboard.type(code)
+        self.page.keyboard.press("Shift+Enter")
+        output = self.page.locator(".jp-NotebookPanel .jp-CodeCell").nth(cell).locator(".jp-OutputArea-output pre")
+        output.first.wait_for(timeout=30_000)
+        return str(output.first.inner_text()).strip()
+
+
+def test_a_day_in_jupyterlab_which_does_not_notice_that_the_hub_was_killed(
+    make_hub: Callable[..., Hub], chromium: Any
+) -> None:
+    hub = make_hub('c.Spawner.default_url = "/lab"\n').start()
+    ada = Person(chromium, hub, "ada")
+    ada.page.goto(hub.url)
+    ada.look("login")
+    ada.log_in()
+    ada.page.wait_for_selector("#progress-log", timeout=10_000)
+    ada.look("spawn-pending")
+    ada.wait_for_lab()
+    ada.new_notebook()
+    assert ada.run("print(6*7)", 0) == "42"
+    ada.look("jupyterlab")
+
+    hub.kill()
+    assert ada.run("print(6*8)", 1) == "48", "the kernel's WebSocket goes through the proxy, which lives on"
+    hub.start()
+    wait_until(lambda: (hub.server("ada") or {}).get("ready"), within_s=30, what="ada's server taken over")
+    assert ada.run("print(6*9)", 2) == "54"
+
+    ada.page.goto(hub.url + "hub/home")
+    ada.look("home")
+    ada.page.get_by_role("button", name="Stop my server").click()
+    ada.page.get_by_role("link", name="Start my server").wait_for(timeout=60_000)
+    ada.look("home-stopped")
+    ada.page.goto(hub.url + "user/ada/lab")
+    ada.page.get_by_role("heading", name="Server not running").wait_for()
+    ada.look("not-running")
+    ada.page.get_by_role("link", name="Log out").click()
+    ada.page.get_by_label("Username").wait_for()
+    ada.page.goto(hub.url + "user/ada/lab")
+    ada.page.get_by_label("Username").wait_for()
+    ada.page.goto(hub.url + "hub/no-such-page")
+    ada.look("not-found")
+    assert not ada.problems
+
+
+def test_a_failed_start_says_so_and_can_be_tried_again(make_hub: Callable[..., Hub], chromium: Any) -> None:
+    hub = make_hub(
+        """
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+import asyncio, os
+class Broken(SimpleLocalProcessSpawner):
+    async def start(self):
+        await asyncio.sleep(2)
+        error = RuntimeError("no disk 17")
+        error.jupyterhub_message = "The disk is full. Ask the help desk."
+        raise error
+    async def progress(self):
+        yield {"progress": 20, "message": "looking for a disk"}
+c.JupyterHub.spawner_class = Broken
+"""
+    ).start()
+    bob = Person(chromium, hub, "bob")
+    bob.log_in()
+    bob.page.get_by_text("looking for a disk").first.wait_for(timeout=10_000)
+    bob.page.get_by_role("link", name="Try again").wait_for(timeout=20_000)
+    assert "The disk is full" in bob.page.locator("#progress-message").inner_text()
+    bob.look("spawn-failed")
+    bob.page.reload()
+    bob.page.get_by_role("heading", name="The server did not start").wait_for()
+    bob.look("not-running-failed")
+    assert "no disk 17" not in bob.page.content()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_are_shown_in_both_themes(make_hub: Callable[..., Hub], chromium: Any, theme: str) -> None:
+    hub = make_hub().start()
+    cleo = Person(chromium, hub, "admin")
+    cleo.page.emulate_media(color_scheme=theme)
+    cleo.page.goto(hub.url)
+    cleo.look(f"login-{theme}")
+    cleo.page.goto(hub.url + "hub/login?next=/hub/home")
+    cleo.page.get_by_label("Username").fill("admin")
+    cleo.page.get_by_label("Password").fill(PASSWORD)
+    cleo.page.get_by_role("button", name="Sign in").click()
+    cleo.page.wait_for_url(re.compile("/hub/home"))
+    for name in ("home", "token", "admin"):
+        cleo.page.goto(f"{hub.url}hub/{name}")
+        cleo.look(f"{name}-{theme}")
+    assert not cleo.problems
+
+
+@pytest.fixture
+def system_users() -> Any:
+    """Two real users of this system with passwords; removed afterwards."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make users of the system")
+    users = {"jhx-eve": "eve's secret 1", "jhx-max": "max's secret 2"}
+    for name, password in users.items():
+        subprocess.run(["userdel", "-r", name], capture_output=True, check=False)
+        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", name], check=True)
+        subprocess.run(["chpasswd"], input=f"{name}:{password}", text=True, check=True)
+    yield users
+    for name in users:
+        subprocess.run(["pkill", "-9", "-u", name], capture_output=True, check=False)
+        wait_until(lambda name=name: subprocess.run(["pgrep", "-u", name], capture_output=True).returncode == 1)
+        subprocess.run(["userdel", "-r", name], capture_output=True, check=False)
+
+
+PAM = """
+c.JupyterHub.authenticator_class = "pam"
+c.JupyterHub.spawner_class = "localprocess"
+c.Spawner.cmd = [{singleuser!r}]
+c.Spawner.args = []
+c.Spawner.default_url = "/lab"
+c.Spawner.environment = {{"JUPYTER_PREFER_ENV_PATH": "1"}}
+"""
+
+
+@pytest.mark.root
+def test_two_people_of_the_system_log_in_by_pam_and_each_gets_a_server_of_their_own(
+    make_hub: Callable[..., Hub], chromium: Any, system_users: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    singleuser = readable_singleuser()
+    hub = make_hub(PAM.format(singleuser=singleuser)).start()
+    for name, password in system_users.items():
+        person = Person(chromium, hub, name, password)
+        person.log_in()
+        person.wait_for_lab()
+        person.new_notebook()
+        assert person.run("import getpass, os; print(getpass.getuser(), os.getuid(), os.getcwd())", 0) == (
+            f"{name} {pwd.getpwnam(name).pw_uid} {pwd.getpwnam(name).pw_dir}"
+        )
+        person.look(f"pam-{name}")
+    impostor = Person(chromium, hub, "jhx-eve", "not her password")
+    impostor.log_in()
+    impostor.page.get_by_text("Invalid username or password").wait_for(timeout=20_000)
+    impostor.look("login-refused")
+
+
+def readable_singleuser() -> str:
+    """The path of a ``jupyterhub-singleuser`` that every user of the system may execute.
+
+    The environment that runs the tests may lie below a home that nobody else can enter; then one is made from the
+    system's own Python, with this checkout in it.
+    """
+    probe = Path(__file__).parents[2] / ".venv" / "bin" / "jupyterhub-singleuser"
+    if probe.exists() and _may_be_executed_by_nobody(probe):
+        return str(probe)
+    folder = Path("/var/tmp/jhx-singleuser-env")
+    command = folder / "bin" / "jupyterhub-singleuser"
+    if not command.exists():
+        source = Path(__file__).parents[2]
+        wheel = folder / "wheel"
+        for step in (
+            ["/usr/bin/python3", "-m", "venv", str(folder)],
+            [str(folder / "bin" / "pip"), "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheel), str(source)],
+        ):
+            result = subprocess.run(step, capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                pytest.skip(f"no environment that other users may use: {result.stderr[-300:]}")
+        [built] = wheel.glob("jupyterhub-*.whl")
+        install = [str(folder / "bin" / "pip"), "install", "--quiet", f"{built}[lab]"]
+        subprocess.run(install, check=True, capture_output=True)
+    return str(command)
+
+
+def _may_be_executed_by_nobody(path: Path) -> bool:
+    check = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(path), "--version"],
+        capture_output=True,
+        check=False,
+        cwd="/",
+    )
+    return check.returncode == 0

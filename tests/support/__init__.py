@@ -1,0 +1,1 @@
+"""What tests share: real hubs, waiting for conditions, users of the system, a browser."""
