@@ -275,7 +275,7 @@ class Authenticator(LoggingConfigurable):
 
     def _complete(self, result: str | dict[str, AnyType]) -> dict[str, AnyType]:
         model: dict[str, AnyType] = {"name": result} if isinstance(result, str) else dict(result)
-        if not model.get("name"):
+        if model.get("name") is None:
             raise ValueError(f"{type(self).__name__}.authenticate gave a result without a user name")
         for key in ("admin", "auth_state", "user_info"):
             model.setdefault(key, None)

@@ -11,8 +11,10 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -48,6 +50,9 @@ __all__ = ["ConfigurableHTTPProxy", "Proxy", "ProxyFailed"]
 
 #: how long a proxy that we start may take until it listens and answers
 START_TIMEOUT_S = 10.0
+#: the default of ConfigurableHTTPProxy.command, and what takes its place where it is not installed
+STOOD_IN_FOR = "configurable-http-proxy"
+STAND_IN = Path(__file__).parent / "proxyserver" / "stand_in" / STOOD_IN_FOR
 #: how long requests to a proxy are repeated that does not answer
 RETRY_S = 30.0
 #: how long a proxy may take to end after SIGTERM
@@ -341,6 +346,9 @@ class ConfigurableHTTPProxy(Proxy):
     def get_command(self) -> list[str]:
         """Give the whole command line of the proxy (proxy-contract.md §1); the secret is in its environment."""
         command = [*self.command]
+        if command == [STOOD_IN_FOR] and shutil.which(STOOD_IN_FOR) is None:
+            # A configuration that names the proxy of old goes on to work where there is no Node.js.
+            command = [sys.executable, str(STAND_IN)]
         for prefix, url in (("", self.public_url), ("api-", self.api_url)):
             server = Server.from_url(url)
             if server.is_unix:
@@ -392,10 +400,7 @@ class ConfigurableHTTPProxy(Proxy):
             raise
 
     def _remedy_for_missing(self) -> str:
-        return (
-            "Install configurable-http-proxy with npm and put it on the PATH, set ConfigurableHTTPProxy.command, or "
-            "leave out JupyterHub.proxy_class to use the proxy that comes with the hub."
-        )
+        return "Correct ConfigurableHTTPProxy.command, or leave it out to use the proxy that comes with the hub."
 
     async def _wait_until_it_answers(self, command: list[str]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

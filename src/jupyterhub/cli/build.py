@@ -22,7 +22,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from jupyterhub import objects
+from jupyterhub import apihandlers, handlers, objects
 from jupyterhub.hub import initial, metrics
 from jupyterhub.hub.activity import Activity
 from jupyterhub.hub.auth_state import AuthStates
@@ -89,9 +89,7 @@ async def open_store(app: JupyterHub) -> Store:
         backup = await schema.upgrade(app.db_url)
         if backup is not None:
             log.warning("The database is upgraded. As it was before: %s", backup)
-    return await Store.open(
-        app.db_url, echo=app.debug_db, engine_options=dict(app.db_kwargs), reset=app.reset_db
-    )
+    return await Store.open(app.db_url, echo=app.debug_db, engine_options=dict(app.db_kwargs), reset=app.reset_db)
 
 
 async def make_token(app: JupyterHub, user_name: str) -> str:
@@ -314,11 +312,12 @@ class RunningHub:
             authenticator=house.authenticator,
             house=house,
         )
+        # The proxy comes before the servers that still run: each gets its route as soon as it is known to live.
+        await self._start_proxy()
         await self._reconciler.at_start(wait_s=settings.init_spawners_timeout)
         for key in loaded.blocked_with_servers:
             log.warning("stopping the server %s: its owner is blocked", key)
             await house.servers.stop_quietly(key)
-        await self._start_proxy()
         self._listen(sockets)
         await self._managed.start_all(loaded.services)
         await house.routes.check()
@@ -381,7 +380,9 @@ class RunningHub:
         }
         house.views.tornado_settings.update(application_settings)
         routes = urls.table(
-            settings, plugin_handlers=plugin_handlers, extra_handlers=settings.extra_handlers
+            settings,
+            plugin_handlers=[*plugin_handlers, *handlers.default_handlers, *apihandlers.default_handlers],
+            extra_handlers=settings.extra_handlers,
         )
         application = Application(routes, **application_settings)
         self._app.tornado_application, self._app.tornado_settings = application, application_settings

@@ -17,7 +17,7 @@ from jupyterhub.auth import Authenticator
 from jupyterhub.hub import roles
 from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import Views
-from jupyterhub.hub.services import Services, ServiceSpec
+from jupyterhub.hub.services import Services, ServiceSpec, parse_service
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.store.at_start import AtStart
 from jupyterhub.hub.store.oauth import HUB_CLIENT
@@ -32,7 +32,7 @@ from jupyterhub.rbac.roles import (
 from jupyterhub.rbac.scopes import ScopeRegistry
 from jupyterhub.words import secret_hash
 from jupyterhub.words.clock import utcnow
-from jupyterhub.words.errors import ConfigurationError
+from jupyterhub.words.errors import ConfigurationError, Invalid
 from jupyterhub.words.models import Json, OAuthClient, Token, User
 from jupyterhub.words.names import ServerKey
 
@@ -165,6 +165,9 @@ async def _read(
             "(c.Authenticator.manage_groups). Remove one of the two."
         )
     described = list(settings.services)
+    for each in described:
+        # before the roles, which would only say that there is no such service
+        _checked_service(each, settings)
     async with store.read() as tx:
         at_runtime = {service.name for service in await tx.services.list() if not service.from_config}
     # A service that only has a token exists because of it.
@@ -194,6 +197,13 @@ async def _read(
         services=described,
         manages_roles=manages_roles,
     )
+
+
+def _checked_service(described: Mapping[str, Any], settings: HubSettings) -> None:
+    try:
+        parse_service(described, settings)
+    except Invalid as error:
+        raise ConfigurationError(f"c.JupyterHub.services: {error}") from error
 
 
 class _Names:

@@ -1,6 +1,6 @@
 """Values that travel between the rooms of the hub: frozen, typed, without behaviour beyond what follows from them.
 
-The store makes them from rows; ``hub/web/answers.py`` turns them into the JSON that clients expect. Times are aware UTC.
+The store makes them from rows; ``hub/web/answers.py`` turns them into the JSON that clients expect. Times are aware.
 """
 
 from __future__ import annotations
@@ -97,6 +97,27 @@ class Server:
     #: the hub whose lease it is, None for nobody's
     hub_id: str | None
     failure: Failure | None
+
+    @classmethod
+    def never_started(cls, key: ServerKey, user_id: int) -> Server:
+        """Give a default server that has no row yet: everybody has one, made when it is first needed."""
+        return cls(
+            id=0,
+            key=key,
+            user_id=user_id,
+            display_name="",
+            started=None,
+            last_activity=None,
+            user_options=None,
+            state=None,
+            oauth_client_id=None,
+            endpoint=None,
+            phase=Phase.STOPPED,
+            target=Target.STOPPED,
+            generation=0,
+            hub_id=None,
+            failure=None,
+        )
 
     @property
     def pending(self) -> str | None:

@@ -217,9 +217,7 @@ class Driver:
         requested = spawner.server_token_scopes
         if callable(requested):
             requested = await call("Spawner.server_token_scopes", requested, spawner)
-        client_scopes = await call(
-            "Spawner.oauth_client_allowed_scopes", spawner.resolve_oauth_client_allowed_scopes
-        )
+        client_scopes = await call("Spawner.oauth_client_allowed_scopes", spawner.resolve_oauth_client_allowed_scopes)
         async with tools.store.begin() as tx:
             if not requested:
                 role = await tx.roles.find("server")

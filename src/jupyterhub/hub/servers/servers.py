@@ -20,8 +20,8 @@ from jupyterhub.hub.store.notices import server_topic
 from jupyterhub.hub.store.store import Transaction
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import AlreadyExists, Conflict, Invalid, NotFound, Throttled
-from jupyterhub.words.models import Json, Lease, Phase, Server, SpawnLimits, Target, User
-from jupyterhub.words.names import ServerKey, oauth_client_id
+from jupyterhub.words.models import Json, Lease, Phase, Server, SpawnLimits, User
+from jupyterhub.words.names import ServerKey
 from jupyterhub.words.unset import UNSET, Unset
 
 from . import named
@@ -117,6 +117,9 @@ class Servers:
         """
         user = await self._user(key.user)
         server = await self.find(key)
+        if server is None and not key.name:
+            async with self.tools.store.begin() as tx:
+                server = await tx.servers.create(user.id, "", display_name="")
         if server is None:
             raise NotFound(f"No such server: {key}")
         if server.is_active:
@@ -412,7 +415,7 @@ class Servers:
         if server is not None and (driver := self.drivers.get(server.id)) is not None and driver.spawner is not None:
             return driver.spawner
         user = await self._user(key.user)
-        return self.tools.spawners.build(server or _not_yet(user, key), await self._view(user))
+        return self.tools.spawners.build(server or Server.never_started(key, user.id), await self._view(user))
 
     async def options_form(self, key: ServerKey, *, handler: Any) -> str:
         """Give the HTML of the options form; "" if this spawner has none."""
@@ -507,7 +510,7 @@ class Servers:
         return self.tools.views.user(user, groups=groups, servers=servers)
 
     async def _wait(self, server: Server, *, until: Callable[[Server], bool], within_s: float) -> Server | None:
-        """Wait on the row until ``until`` holds, at most ``within_s`` seconds; the row as it is then, None if it is gone."""
+        """Wait until ``until`` holds, at most ``within_s`` seconds; the row as it is then, None if it is gone."""
         deadline = time.monotonic() + within_s
         with self.tools.notices.watch(server_topic(server.id)) as watch:
             while True:
@@ -517,27 +520,6 @@ class Servers:
                 if current is None or until(current) or left_s <= 0:
                     return current
                 await watch.wait(within_s=min(SLOW_LOOK_S, left_s))
-
-
-def _not_yet(user: User, key: ServerKey) -> Server:
-    """A server that has no row yet, for the options form of its first start."""
-    return Server(
-        id=0,
-        key=key,
-        user_id=user.id,
-        display_name=None,
-        started=None,
-        last_activity=None,
-        user_options=None,
-        state=None,
-        oauth_client_id=oauth_client_id(key),
-        endpoint=None,
-        phase=Phase.STOPPED,
-        target=Target.STOPPED,
-        generation=0,
-        hub_id=None,
-        failure=None,
-    )
 
 
 def _name(key: ServerKey) -> str:

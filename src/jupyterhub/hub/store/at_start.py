@@ -14,6 +14,7 @@ from sqlalchemy import delete, exists, false, func, insert, literal, select, tru
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import tables as t
+from .inserts import add_missing
 from .roles import Kind
 
 #: values of one IN; SQLite and PostgreSQL take some 32,000
@@ -91,13 +92,12 @@ class AtStart:
 
     async def link(self, kind: Kind, role_id: int, holder_ids: Collection[int], *, managed_by_auth: bool) -> None:
         """Give a role to some who do not hold it."""
-        if holder_ids:
-            links, holder = _links(kind)
-            rows = [
-                {holder.name: holder_id, "role_id": role_id, "managed_by_auth": managed_by_auth}
-                for holder_id in sorted(holder_ids)
-            ]
-            await self._db.execute(insert(links), rows)
+        links, holder = _links(kind)
+        rows = [
+            {holder.name: holder_id, "role_id": role_id, "managed_by_auth": managed_by_auth}
+            for holder_id in sorted(holder_ids)
+        ]
+        await add_missing(self._db, links, rows)
 
     async def mark(self, kind: Kind, role_id: int, holder_ids: Collection[int], *, managed_by_auth: bool) -> None:
         """Say of some who hold a role whether the authenticator has given it."""

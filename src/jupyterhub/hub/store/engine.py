@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, ExceptionContext, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from jupyterhub.words.errors import ConfigurationError
+from jupyterhub.words.errors import ConfigurationError, Invalid
 
 #: how long a connection to SQLite waits for another process's write, in seconds
 BUSY_TIMEOUT_S = 10
@@ -43,14 +43,24 @@ def async_url(db_url: str) -> URL:
             f"c.JupyterHub.db_url names a database that is not supported: {url.get_backend_name()}. Use sqlite, "
             "postgresql, mysql or mariadb."
         )
-    return url.set(drivername=driver)
+    url = url.set(drivername=driver)
+    return _for_asyncpg(url) if driver == "postgresql+asyncpg" else url
+
+
+def _for_asyncpg(url: URL) -> URL:
+    """Turn what libpq understands in a URL into what asyncpg does; people keep the URL that they had."""
+    query = dict(url.query)
+    for libpq, asyncpg in (("sslmode", "ssl"), ("connect_timeout", "timeout")):
+        if libpq in query:
+            query.setdefault(asyncpg, query.pop(libpq))
+    return url.set(query=query)
 
 
 def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: bool = True) -> AsyncEngine:
     """Make the engine of a store; ConfigurationError when its driver is not installed or its file cannot be there.
 
-    ``foreign_keys`` False is for changing the schema: SQLite alters a table by dropping the old one, and that would take
-    all rows with it that refer to it.
+    ``foreign_keys`` False is for changing the schema: SQLite alters a table by dropping the old one, and that would
+    take all rows with it that refer to it.
     """
     settings: dict[str, Any] = {"echo": echo, **options}
     if url.get_backend_name() == "sqlite":
@@ -59,9 +69,10 @@ def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: 
             settings |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
         else:
             check_path(url)
-            settings.setdefault("connect_args", {"timeout": BUSY_TIMEOUT_S})
-            settings.setdefault("pool_size", 4)
-            settings.setdefault("max_overflow", 8)
+            settings["connect_args"] = {"timeout": BUSY_TIMEOUT_S, **settings.get("connect_args", {})}
+            if "poolclass" not in settings:
+                settings.setdefault("pool_size", 4)
+                settings.setdefault("max_overflow", 8)
     else:
         settings.setdefault("pool_pre_ping", True)
     try:
@@ -73,7 +84,29 @@ def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: 
         ) from error
     if url.get_backend_name() == "sqlite":
         _prepare_sqlite(engine, memory=is_memory(url), foreign_keys=foreign_keys)
+    event.listen(engine.sync_engine, "handle_error", _refuse_what_cannot_be_held)
     return engine
+
+
+#: SQLSTATE of values that the database cannot hold: too long, out of range, NUL or other bytes that are no text
+_UNFIT = frozenset({"22001", "22003", "22021", "22P05"})
+
+
+def _refuse_what_cannot_be_held(context: ExceptionContext) -> None:
+    """Turn the error about a value that no row can hold into Invalid: it came with a request, and is its fault.
+
+    Also where it is only looked for: PostgreSQL refuses a name with a NUL in it, SQLite a number of more than 64 bits.
+    """
+    error = context.original_exception
+    # asyncpg tells of a value that it cannot encode by an error of its own, whose cause says what was wrong with it
+    first = getattr(error.__cause__, "__cause__", None) or error
+    too_long_for_mysql = getattr(error, "args", (None,))[:1] in ((1406,), (1264,), (1366,))
+    if (
+        isinstance(first, UnicodeEncodeError | OverflowError)
+        or getattr(error, "sqlstate", None) in _UNFIT
+        or too_long_for_mysql
+    ):
+        raise Invalid("The request has a text or a number that the database cannot hold.") from error
 
 
 def is_memory(url: URL) -> bool:

@@ -15,6 +15,7 @@ from jupyterhub.words.errors import AlreadyExists
 from jupyterhub.words.models import Group, Json, Window
 
 from . import tables as t
+from .inserts import add_missing
 from .lists import named, page
 
 _groups, _map = t.groups, t.user_group_map
@@ -123,11 +124,8 @@ class Groups:
 
     async def add_members(self, group_id: int, user_ids: Iterable[int]) -> None:
         """Add users to a group; those who are in it already stay."""
-        wanted = set(user_ids)
-        present = set((await self._db.execute(select(_map.c.user_id).where(_map.c.group_id == group_id))).scalars())
-        rows = [{"group_id": group_id, "user_id": user_id} for user_id in sorted(wanted - present)]
-        if rows:
-            await self._db.execute(insert(_map), rows)
+        rows = [{"group_id": group_id, "user_id": user_id} for user_id in sorted(set(user_ids))]
+        await add_missing(self._db, _map, rows)
 
     async def remove_members(self, group_id: int, user_ids: Iterable[int]) -> None:
         gone = builtins.list(user_ids)
@@ -136,13 +134,20 @@ class Groups:
 
     async def set_groups_of(self, user_id: int, names: Collection[str]) -> None:
         """Make these, and no others, the groups of a user; groups that do not exist are created."""
-        wanted: dict[str, int] = {}
-        for name in names:
-            wanted[name] = (await self.find(name) or await self.create(name)).id
+        wanted = set(names)
+        ids = await self._ids(wanted)
+        if missing := sorted(wanted - ids.keys()):
+            await add_missing(self._db, _groups, [{"name": name, "properties": {}} for name in missing])
+            ids |= await self._ids(missing)
         present = set((await self._db.execute(select(_map.c.group_id).where(_map.c.user_id == user_id))).scalars())
-        gone = present - set(wanted.values())
+        gone = present - set(ids.values())
         if gone:
             await self._db.execute(delete(_map).where(_map.c.user_id == user_id, _map.c.group_id.in_(gone)))
-        rows = [{"user_id": user_id, "group_id": group_id} for group_id in sorted(set(wanted.values()) - present)]
-        if rows:
-            await self._db.execute(insert(_map), rows)
+        rows = [{"user_id": user_id, "group_id": group_id} for group_id in sorted(set(ids.values()) - present)]
+        await add_missing(self._db, _map, rows)
+
+    async def _ids(self, names: Collection[str]) -> dict[str, int]:
+        if not names:
+            return {}
+        rows = await self._db.execute(select(_groups.c.name, _groups.c.id).where(_groups.c.name.in_(sorted(names))))
+        return {row.name: row.id for row in rows}

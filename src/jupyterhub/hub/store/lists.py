@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +11,9 @@ from jupyterhub.rbac.scope_set import ListFilter
 from jupyterhub.words.models import Window
 
 from . import tables as t
+
+#: the largest number that a column of ids holds; people send larger ones, and some drivers refuse to look for them
+MAX_ID: Final = 2**31 - 1
 
 
 def users_in(listed: ListFilter) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from jupyterhub.words.models import OAuthClient, OAuthCode
 from jupyterhub.words.names import ServerKey
 
 from . import tables as t
+from .inserts import put
 
 #: issues the hub's own tokens; it has no secret and cannot be used in flows
 HUB_CLIENT = "jupyterhub"
@@ -57,7 +58,7 @@ class OAuth:
             update(_clients).where(_clients.c.identifier == client.identifier).values(**values)
         )
         if changed.rowcount == 0:
-            await self._db.execute(insert(_clients).values(identifier=client.identifier, **values))
+            await put(self._db, _clients, "identifier", {"identifier": client.identifier, **values})
 
     async def delete_client(self, identifier: str) -> None:
         """Remove a client, and with it its codes and the tokens that it was issued."""

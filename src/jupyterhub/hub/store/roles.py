@@ -6,13 +6,14 @@ import builtins
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, delete, insert, select, union_all, update
+from sqlalchemy import bindparam, delete, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.words.errors import NotFound
 from jupyterhub.words.models import Role
 
 from . import tables as t
+from .inserts import add_missing, put
 
 Kind = Literal["user", "group", "service"]
 
@@ -68,7 +69,7 @@ class Roles:
         found = await self.find(name)
         values = {"description": description, "scopes": [*scopes], "managed_by_auth": managed_by_auth}
         if found is None:
-            await self._db.execute(insert(_roles).values(name=name, **values))
+            await put(self._db, _roles, "name", {"name": name, **values})
         elif (found.description, [*found.scopes], found.managed_by_auth) != tuple(values.values()):
             await self._db.execute(update(_roles).where(_roles.c.id == found.id).values(**values))
         else:
@@ -119,8 +120,7 @@ class Roles:
             for holder_id in wanted
             if holder_id not in present
         ]
-        if rows:
-            await self._db.execute(insert(links), rows)
+        await add_missing(self._db, links, rows)
 
     async def strip(self, kind: Kind, holder_id: int, role_name: str) -> None:
         """Take a role; nothing happens if it is not held or does not exist."""

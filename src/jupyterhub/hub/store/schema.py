@@ -1,17 +1,21 @@
 """The schema of a database: is it ours, make it, bring it up to date.
 
-The original keeps its revision in ``alembic_version``; ours is in ``jhx_own_schema`` and is brought forward by itself at
-each opening, because it only ever adds. Alembic is loaded to upgrade and at no other time: a start shall not wait for it.
+The original keeps its revision in ``alembic_version``; ours is in ``jhx_own_schema`` and is brought forward by itself
+at each opening, because it only ever adds. Alembic is loaded to upgrade and at no other time: a start shall not wait
+for it.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, func, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.words.errors import ConfigurationError
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+#: number of the advisory lock around changes of the schema; any constant that nobody else uses in this database
+_SCHEMA_LOCK = 0x6A68_7833
+
 #: tells a database of the original from an empty one or one of another program
 _THEIRS = "users"
 
@@ -34,6 +41,9 @@ async def make_current(connection: AsyncConnection) -> None:
 
 
 def _make_current(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Hubs that start at once on an empty database make its tables one after the other; SQLite has one writer.
+        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
     present = set(inspect(connection).get_table_names())
     if _THEIRS not in present:
         t.metadata.create_all(connection)
@@ -43,9 +53,9 @@ def _make_current(connection: Connection) -> None:
     found = _revision(connection, present)
     if found != t.HEAD:
         raise ConfigurationError(
-            f"The database has schema revision {found or '(none)'}, this hub needs {t.HEAD}. Run `jupyterhub upgrade-db` "
-            "with the same configuration; it makes a copy of an SQLite database first. (If the database is newer than "
-            "this hub, install a newer hub instead.)"
+            f"The database has schema revision {found or '(none)'}, this hub needs {t.HEAD}. Run `jupyterhub "
+            "upgrade-db` with the same configuration; it makes a copy of an SQLite database first. (If the database is "
+            "newer than this hub, install a newer hub instead.)"
         )
     _add_ours(connection, present)
 
@@ -61,6 +71,8 @@ def _add_ours(connection: Connection, present: set[str]) -> None:
         if version == t.OWN_VERSION:
             return
     t.metadata.create_all(connection, tables=list(t.OWN_TABLES))
+    for index in t.OWN_INDEXES:
+        index.create(connection, checkfirst=True)
     connection.execute(t.own_schema.delete())
     connection.execute(insert(t.own_schema).values(version=t.OWN_VERSION))
 
@@ -108,12 +120,12 @@ async def upgrade(db_url: str) -> Path | None:
 
 
 def _copy(path: Path) -> Path:
-    """Copy the database beside itself. Nothing else may run on it meanwhile, so its journal is empty or comes along."""
+    """Copy the database beside itself, with what is in its journal still, and with its mode: it holds hashes."""
     backup = path.with_name(f"{path.name}.{datetime.now():%Y-%m-%d-%H%M%S}")
-    shutil.copy2(path, backup)
-    journal = path.with_name(path.name + "-wal")
-    if journal.exists():
-        shutil.copy2(journal, backup.with_name(backup.name + "-wal"))
+    os.close(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as copy:
+        source.backup(copy)
+    shutil.copymode(path, backup)
     return backup
 
 
@@ -137,9 +149,9 @@ def _check_known(config: Config, found: str | None) -> None:
         known = False
     if not known:
         raise ConfigurationError(
-            f"The database has schema revision {found or '(none)'}, which this hub cannot upgrade: the oldest it knows is "
-            f"{oldest} (JupyterHub 4.0), the newest {t.HEAD}. Upgrade an older one with JupyterHub 4 first; a newer one "
-            "needs a newer hub."
+            f"The database has schema revision {found or '(none)'}, which this hub cannot upgrade: the oldest it knows "
+            f"is {oldest} (JupyterHub 4.0), the newest {t.HEAD}. Upgrade an older one with JupyterHub 4 first; a newer "
+            "one needs a newer hub."
         )
 
 

@@ -13,6 +13,7 @@ from jupyterhub.rbac.scope_set import EVERYTHING, ListFilter
 from jupyterhub.words.models import Endpoint, Service
 
 from . import tables as t
+from .inserts import put
 from .lists import named
 
 _services, _endpoints = t.services, t.servers
@@ -78,7 +79,7 @@ class Services:
         """Add a service, or change the one of this name; ``columns`` are those of its table."""
         found = await self.find(name)
         if found is None:
-            await self._db.execute(insert(_services).values(name=name, **columns))
+            await put(self._db, _services, "name", {"name": name, **columns})
         elif columns:
             values = {column: null() if value is None else value for column, value in columns.items()}
             await self._db.execute(update(_services).where(_services.c.id == found.id).values(**values))

@@ -16,7 +16,7 @@ from jupyterhub.words.names import ServerKey
 from jupyterhub.words.secret_hash import hash_secret, secret_matches, token_prefix
 
 from . import tables as t
-from .lists import page
+from .lists import MAX_ID, page
 
 _shares, _codes = t.shares, t.share_codes
 _owner = t.users.alias("owner")
@@ -208,6 +208,8 @@ class Shares:
         return None
 
     async def find_code_by_id(self, code_id: int) -> ShareCode | None:
+        if code_id > MAX_ID:
+            return None
         row = (await self._db.execute(_CODE.where(_codes.c.id == code_id))).first()
         return _code(row) if row else None
 

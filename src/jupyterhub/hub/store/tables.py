@@ -1,7 +1,7 @@
 """All tables on one page: those of JupyterHub 6 exactly as the original has them, and ours, named ``jhx_…``.
 
 The first part must not change: the original opens the same database (reference: db-schema.md). What we need beyond it
-goes into tables of our own, whose version is in ``jhx_own_schema``. Times are naive UTC, JSON is text.
+goes into tables and indexes of our own, whose version is in ``jhx_own_schema``. Times are naive UTC, JSON is text.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -61,7 +62,9 @@ class JsonText(TypeDecorator[Any]):
         if not value:
             return None
         try:
-            return json.loads(value, object_hook=_decode)
+            found = json.loads(value, object_hook=_decode)
+            # A whole column is never bytes: somebody sent the mark as their own JSON, and readers expect an object.
+            return json.loads(value) if isinstance(found, bytes) else found
         except ValueError:
             return None
 
@@ -264,7 +267,12 @@ share_codes = Table(
     Column("spawner_id", _key("spawners.id")),
 )
 
-alembic_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+alembic_version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 # -- ours
 
@@ -318,3 +326,31 @@ own_schema = Table("jhx_own_schema", metadata, Column("version", Integer, primar
 
 #: our own tables, in an order in which they can be created
 OWN_TABLES = (replicas, server_states, server_events, hub_settings, own_schema)
+
+
+def _index(column: Column[Any]) -> Index:
+    return Index(f"jhx_ix_{column.table.name}_{column.name}", column)
+
+
+#: Indexes of ours on tables of the original, which has none on what its rows refer to: without them the servers of one
+#: user, or what goes with a deleted row, are found by reading everybody's. They mean nothing to the original.
+OWN_INDEXES = tuple(
+    _index(column)
+    for column in (
+        spawners.c.user_id,
+        spawners.c.server_id,
+        spawners.c.oauth_client_id,
+        api_tokens.c.user_id,
+        api_tokens.c.service_id,
+        api_tokens.c.client_id,
+        user_group_map.c.group_id,
+        user_role_map.c.role_id,
+        oauth_codes.c.user_id,
+        shares.c.user_id,
+        shares.c.group_id,
+        shares.c.owner_id,
+        shares.c.spawner_id,
+        share_codes.c.owner_id,
+        share_codes.c.spawner_id,
+    )
+)

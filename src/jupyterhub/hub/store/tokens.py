@@ -21,6 +21,7 @@ from jupyterhub.words.secret_hash import (
 )
 
 from . import tables as t
+from .lists import MAX_ID
 
 OwnerKind = Literal["user", "service"]
 
@@ -90,7 +91,7 @@ class Tokens:
 
     async def find_by_secret(self, secret: str, now: datetime) -> Token | None:
         """Give the token that this secret is, if it has not expired."""
-        if not MIN_LENGTH <= len(secret) <= MAX_LENGTH:
+        if not MIN_LENGTH <= len(secret) <= MAX_LENGTH or not secret.isprintable():
             return None
         for row in await self._db.execute(_BY_PREFIX, {"start": token_prefix(secret), "moment": to_db(now)}):
             if secret_matches(row.hashed, secret):
@@ -98,6 +99,8 @@ class Tokens:
         return None
 
     async def find(self, token_id: int) -> Token | None:
+        if token_id > MAX_ID:
+            return None
         row = (await self._db.execute(_BY_ID, {"token_id": token_id})).first()
         return _token(row) if row else None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -42,6 +42,18 @@ _TOUCH = (
     )
     .values(last_activity=bindparam("seen"))
 )
+
+#: sort → ascending, descending. Engines differ in where they put NULL, so it has an order of its own; where there is
+#: none (ids, names) it is left out, because it would keep the index from being used.
+_never = _users.c.last_activity.is_(None)
+_ORDERS: Final[Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
+    "id": ((_users.c.id,), (_users.c.id.desc(),)),
+    "name": ((_users.c.name,), (_users.c.name.desc(),)),
+    "last_activity": (
+        (_never.desc(), _users.c.last_activity, _users.c.id),
+        (_never, _users.c.last_activity.desc(), _users.c.id),
+    ),
+}
 
 
 def _user(row: Any) -> User:
@@ -105,11 +117,8 @@ class Users:
         if state:
             chosen = chosen.where(_has_server_in(state))
         if name_filter:
-            chosen = chosen.where(func.lower(_users.c.name).like(f"%{name_filter.lower()}%"))
-        column = {"id": _users.c.id, "name": _users.c.name, "last_activity": _users.c.last_activity}[sort]
-        never = column.is_(None)
-        order = [never.asc(), column.desc()] if descending else [never.desc(), column.asc()]
-        rows, total = await page(self._db, chosen.order_by(*order, _users.c.id), window)
+            chosen = chosen.where(_users.c.name.ilike(f"%{name_filter}%"))
+        rows, total = await page(self._db, chosen.order_by(*_ORDERS[sort][descending]), window)
         return [_user(row) for row in rows], total
 
     async def names(self) -> Sequence[str]:
@@ -158,7 +167,7 @@ class Users:
         *,
         name: str | Unset = UNSET,
         admin: bool | Unset = UNSET,
-        user_info: Mapping[str, Json] | None | Unset = UNSET,
+        user_info: Mapping[str, Json] | Unset | None = UNSET,
     ) -> User:
         """Change a user; AlreadyExists if the new name is taken."""
         values: dict[str, Any] = {
@@ -212,9 +221,15 @@ def _new(name: str, admin: bool) -> dict[str, Any]:
     return {"name": name, "admin": admin, "created": to_db(utcnow()), "cookie_id": secrets.token_hex(16)}
 
 
+_ACTIVE: Final = [phase.value for phase in Phase if phase is not Phase.STOPPED]
+
+
 def _has_server_in(state: str) -> Any:
-    servers = exists().where(t.spawners.c.user_id == _users.c.id, t.server_states.c.spawner_id == t.spawners.c.id)
-    if state == "ready":
-        return servers.where(t.server_states.c.phase == Phase.READY)
-    active = servers.where(t.server_states.c.phase != Phase.STOPPED)
-    return ~active if state == "inactive" else active
+    # All owners are found once, by the index of phases; asked for each user in turn, it takes minutes for 100,000.
+    owners = (
+        select(t.spawners.c.user_id)
+        .join(t.server_states, t.server_states.c.spawner_id == t.spawners.c.id)
+        .where(t.server_states.c.phase.in_([Phase.READY.value] if state == "ready" else _ACTIVE))
+        .where(t.spawners.c.user_id.is_not(None))
+    )
+    return _users.c.id.not_in(owners) if state == "inactive" else _users.c.id.in_(owners)

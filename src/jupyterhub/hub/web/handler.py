@@ -2,8 +2,8 @@
 
 ``prepare`` turns cookie or token into a Requester and refuses forged requests, before any method of a handler runs; a
 new handler is therefore protected without doing anything. Which scopes a method needs is said beside it
-(``entry.py``), what an error becomes is in ``errors.py``. Handlers of plugins are based on ``compat.BaseHandler``, which
-builds on this.
+(``entry.py``), what an error becomes is in ``errors.py``. Handlers of plugins are based on ``compat.BaseHandler``,
+which builds on this.
 """
 
 from __future__ import annotations
@@ -325,7 +325,7 @@ class HubHandler(RequestHandler):
     def xsrf_token_text(self) -> str:
         """The XSRF token for this page: the browser's own if it is right, else a new one, which it is sent.
 
-        "" before it is known who asks, and where nobody looks: a stranger's token would take the place of the right one.
+        "" before it is known who asks, and where nobody looks: a stranger's token would replace the right one.
         """
         if not self._is_prepared or not self.accepts_cookie:
             return ""

@@ -1,7 +1,7 @@
 """Every URL of the hub on one page.
 
-Below ``hub/``: first what the authenticator brings, which may replace what follows, then the API, the OAuth provider and
-the pages. Outside of it: what people find at addresses where no server or service answers.
+Below ``hub/``: first what the authenticator brings, which may replace what follows, then the API, the OAuth provider
+and the pages. Outside of it: what people find at addresses where no server or service answers.
 """
 
 from __future__ import annotations

@@ -31,10 +31,7 @@ class UserServer(APIHandler):
 
     @needs_scope("read:servers")
     async def get(self, user_name: str, server_name: str = "") -> None:
-        server = await self.house.servers.find(ServerKey(user_name, server_name))
-        if server is None:
-            raise NotFound()
-        self.answer(await self._model(server))
+        self.answer(await self._model(await self._server(ServerKey(user_name, server_name))))
 
     @needs_scope("start:servers")
     async def put(self, user_name: str, server_name: str = "") -> None:
@@ -69,8 +66,7 @@ class UserServer(APIHandler):
     @needs_scope("start:servers")
     async def patch(self, user_name: str, server_name: str = "") -> None:
         key = ServerKey(user_name, server_name)
-        if await self.house.servers.find(key) is None:
-            raise NotFound()
+        await self._server(key)
         change = self.read_body(bodies.ServerChange)
         if change == bodies.ServerChange():
             raise Invalid("Nothing to change: give 'name', 'display_name' or 'user_options'.")
@@ -100,6 +96,16 @@ class UserServer(APIHandler):
             self.answer(status=204)
         else:
             self._answer_plain(202)
+
+    async def _server(self, key: ServerKey) -> Server:
+        """Give the server, or raise NotFound; everybody has a default one, whether it ever ran or not."""
+        server = await self.house.servers.find(key)
+        if server is not None:
+            return server
+        user = await self.house.users.find(key.user)
+        if key.name:
+            raise NotFound()
+        return Server.never_started(key, user.id)
 
     def _answer_plain(self, status: int) -> None:
         self.set_status(status)

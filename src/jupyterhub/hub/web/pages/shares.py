@@ -42,10 +42,11 @@ class AcceptShareHandler(HubHandler):
             spawner_ready=server.is_ready,
             spawner_url=url,
             scope_descriptions=describe(code.scopes, house.registry, user=self.user.name),
-            next_url=self.get_next_url(default=house.views.server_path(code.server)),
+            next_url=self.next_argument or house.views.server_path(code.server),
         )
 
     @needs_login
     async def post(self) -> None:
         share = await self.house.shares.accept_code(self.get_argument("code", ""), self.user)
-        self.redirect(self.get_next_url(default=self.house.views.server_path(share.server)))
+        # The code in this address must not travel on to somebody else's server.
+        self.redirect(self.next_argument or self.house.views.server_path(share.server))

@@ -52,7 +52,7 @@ class TokenPageHandler(HubHandler):
 
 
 def expiry_options(limit_s: int) -> str:
-    """The choices as HTML: those within the limit, the limit itself if no choice is exactly that; the last is chosen."""
+    """The choices as HTML: those within the limit, and the limit itself if none is exactly that; the last is chosen."""
     choices = [(str(seconds), text) for seconds, text in EXPIRY_CHOICES if not limit_s or seconds <= limit_s]
     if not limit_s:
         choices.append(("", "Never"))

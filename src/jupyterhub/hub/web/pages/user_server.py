@@ -16,7 +16,7 @@ from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.errors import NotFound
 from jupyterhub.words.models import Server, User
 from jupyterhub.words.names import ServerKey, escape_user
-from jupyterhub.words.urls import server_path, url_path_join
+from jupyterhub.words.urls import server_path
 
 
 class UserUrlHandler(HubHandler):
@@ -147,7 +147,7 @@ class UserRedirectHandler(HubHandler):
                 return
         server_name = settings.default_server_name if settings.allow_named_servers else ""
         key = ServerKey(user.name, server_name)
-        target = url_path_join(server_path(settings.base_url, key), path)
+        target = server_path(settings.base_url, key) + path.lstrip("/")
         if self.request.query:
             target += "?" + self.request.query
         self.redirect(f"{settings.hub_prefix}spawn/{_tail(key)}?{urlencode({'next': target})}")

@@ -1,0 +1,52 @@
+"""Inserting rows that may be there already, or that somebody else inserts at this moment.
+
+Looking first and inserting then is right with one writer. Where several hubs write at once, both may look before either
+has inserted, and the second one fails; these statements leave that to the database (style.md §6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Table, insert
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def add_missing(db: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert these rows, but for those whose key is taken.
+
+    ``rows`` are all in the same order wherever they come from, or two transactions could wait for each other.
+    """
+    if not rows:
+        return
+    statement: Any
+    match db.dialect.name:
+        case "sqlite":
+            statement = sqlite.insert(table).on_conflict_do_nothing()
+        case "postgresql":
+            statement = postgresql.insert(table).on_conflict_do_nothing()
+        case "mysql" | "mariadb":
+            # Setting a column to itself: INSERT IGNORE would hide rows that refer to nothing, too.
+            key = next(iter(table.primary_key)).name
+            statement = mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
+        case _:
+            statement = insert(table)
+    await db.execute(statement, list(rows))
+
+
+async def put(db: AsyncConnection, table: Table, key: str, row: Mapping[str, Any]) -> None:
+    """Insert a row, or make the one with the same ``key`` (a unique column) what ``row`` says."""
+    values = {column: value for column, value in row.items() if column != key}
+    statement: Any
+    match db.dialect.name:
+        case "sqlite":
+            statement = sqlite.insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=values)
+        case "postgresql":
+            statement = postgresql.insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=values)
+        case "mysql" | "mariadb":
+            statement = mysql.insert(table).values(**row).on_duplicate_key_update(values)
+        case _:
+            statement = insert(table).values(**row)
+    await db.execute(statement)
