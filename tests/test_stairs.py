@@ -38,7 +38,7 @@ STAIRS: dict[str, tuple[str, ...]] = {
     "proxyserver": ("words",),
     "client": ("words", "rbac"),
     "localproc": ("words",),
-    **{contract: ("words", "rbac", *CONTRACTS) for contract in CONTRACTS},
+    **dict.fromkeys(CONTRACTS, ("words", "rbac", *CONTRACTS)),
 }
 #: signs for plugins: nothing inside the house imports them
 SIGNS = (

@@ -1,4 +1,4 @@
-"""The black-box contract tests that lie beside the project, one file of them at a time, against the real ``jupyterhub``.
+"""The black-box contract tests that lie beside the project, one file of them at a time, against the real command.
 
 They know nothing of this code: a hub is a command, a configuration and an address. All that pass must go on to pass;
 what does not pass yet is listed here with its reason, and is none of the tests that are run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ from tornado.web import HTTPError
 from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.crypto import CryptKeeper
 from jupyterhub.hub.web import xsrf
+from jupyterhub.hub.web.handler import HubHandler
 
 from .conftest import PASSWORD, Door, MakeDoor
 
@@ -375,8 +377,6 @@ async def test_an_expired_login_must_be_renewed_and_a_later_yes_counts(
 
 
 async def test_requests_at_once_ask_the_authenticator_once(make_door: MakeDoor, scripted: type[Scripted]) -> None:
-    import asyncio
-
     door = await make_door(authenticator_class=scripted)
     user = await door.add_user("ada")
     results = await asyncio.gather(*(door.house.logins.refresh(user) for _ in range(5)))
@@ -392,6 +392,42 @@ async def test_a_refresh_may_change_groups_but_not_the_name(make_door: MakeDoor,
     async with door.store.read() as tx:
         assert await tx.groups.groups_of(user.id) == ["new"]
         assert await tx.users.find("somebody-else") is None
+
+
+async def test_a_first_login_on_two_hubs_at_once_makes_one_user(make_door: MakeDoor, scripted: type[Scripted]) -> None:
+    door = await make_door(authenticator_class=scripted)
+    model = {"name": "ada", "admin": None, "auth_state": None}
+    users = await asyncio.gather(*(door.house.logins.persist(model) for _ in range(3)))
+    assert len({user.id for user in users}) == 1
+    assert scripted.asked.count(("add_user", "ada")) == 1
+
+
+async def test_an_expired_owner_cannot_start_their_server_but_a_service_may(
+    make_door: MakeDoor, scripted: type[Scripted]
+) -> None:
+    config = {"allow_all": True, "refresh_pre_spawn": True}
+    door = await make_door(authenticator_class=scripted, config=config, handlers=[("/start", Start)])
+    b = door.browser()
+    await b.login("ada", "yes")
+    await door.add_user("boss", admin=True)
+    boss = {"Authorization": f"token {await door.token_of('boss')}"}
+    assert (await b.get("/hub/start?who=ada")).text == "started"
+    scripted.verdict = False
+    assert (await b.get("/hub/start?who=ada")).status_code == 403
+    assert (await door.browser().get("/hub/start?who=ada", headers=boss)).text == "started"
+    door.house.authenticator.auth_refresh_strict = True
+    assert (await door.browser().get("/hub/start?who=ada", headers=boss)).status_code == 403
+
+
+class Start(HubHandler):
+    accepts_token = True
+
+    async def get(self) -> None:
+        async with self.house.store.read() as tx:
+            owner = await tx.users.find(self.get_argument("who"))
+        assert owner is not None
+        await self.refresh_before_spawn(owner)
+        self.finish("started")
 
 
 class Elsewhere(DummyAuthenticator):
@@ -413,6 +449,18 @@ async def test_auto_login_leads_to_the_authenticator_with_a_checked_next(make_do
     assert "Acme" in page
     assert "/hub/sso?next=%2Fhub%2Ftoken" in page
     assert 'name="password"' not in page
+
+
+async def test_with_auto_login_logging_out_does_not_log_in_again(make_door: MakeDoor) -> None:
+    door = await make_door()
+    b = door.browser()
+    await b.login("ada")
+    door.house.authenticator.auto_login = True
+    r = await b.get("/hub/logout")
+    assert r.status_code == 200
+    assert "Logged out" in r.text
+    assert "ada" not in r.text
+    assert "max-age=3600" in cookies_of(r)["_xsrf"], "a stranger's token"
 
 
 async def test_a_plugins_handler_logs_in_without_a_token_and_reads_the_user(door: Door) -> None:

@@ -7,8 +7,11 @@ import logging
 
 import pytest
 
+from jupyterhub.hub.settings import HubSettings
+from jupyterhub.hub.web import urls
 from jupyterhub.hub.web.access_log import scrub_url
 from jupyterhub.hub.web.entry import needs_scope
+from jupyterhub.hub.web.handler import HubHandler
 from jupyterhub.words.version import __version__
 
 from .conftest import Door, MakeDoor
@@ -89,6 +92,23 @@ async def test_activity_is_noted_but_not_written_by_each_request(door: Door) -> 
     assert (await door.user("ada")).last_activity is None
     await door.house.activity.flush()
     assert (await door.user("ada")).last_activity is not None
+
+
+#: writes that no foreign site could gain anything by: what they ask for is no cookie, or nothing happens at all
+UNCHECKED = {"TokenHandler", "TokenOwner", "CookieOwner", "NotFoundHandler"}
+
+
+def test_every_handler_that_writes_is_protected_against_forgery() -> None:
+    routes = urls.table(HubSettings(), plugin_handlers=[])
+    handlers = {route[1] for route in routes if route[1].__name__ != "StaticHandler"}
+    assert len(handlers) > 30
+    for handler in handlers:
+        assert issubclass(handler, HubHandler), handler
+        assert handler.check_xsrf_cookie is HubHandler.check_xsrf_cookie
+        writes = any(name in vars(handler) for name in ("post", "put", "patch", "delete"))
+        if writes and not (handler.checks_xsrf and handler.identifies):
+            assert handler.__name__ in UNCHECKED
+            assert not (handler.accepts_cookie and handler.__name__ != "NotFoundHandler")
 
 
 # -- scopes

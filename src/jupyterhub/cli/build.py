@@ -13,29 +13,31 @@ import hmac
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from jupyterhub import apihandlers, handlers, objects
+from jupyterhub import objects
 from jupyterhub.hub import initial, metrics
 from jupyterhub.hub.activity import Activity
 from jupyterhub.hub.auth_state import AuthStates
+from jupyterhub.hub.event_log import emitter, make_event_logger
 from jupyterhub.hub.groups import Groups
 from jupyterhub.hub.house import House
 from jupyterhub.hub.login import Logins
 from jupyterhub.hub.managed_services import ManagedServices
 from jupyterhub.hub.oauth.provider import OAuthProvider
+from jupyterhub.hub.periodic_metrics import PeriodicMetricsCollector
 from jupyterhub.hub.plugin_views import Views
 from jupyterhub.hub.replicas.heartbeat import Heartbeat, new_hub_id
 from jupyterhub.hub.requesters import Requesters
 from jupyterhub.hub.routes import Routes
-from jupyterhub.hub.servers.driver import Tools
+from jupyterhub.hub.servers.driver import FAILURES, Tools
 from jupyterhub.hub.servers.observer import Observer
 from jupyterhub.hub.servers.probe import Prober
 from jupyterhub.hub.servers.reconcile import Reconciler
@@ -65,7 +67,8 @@ from .settings import settings_from
 log = logging.getLogger("jupyterhub")
 
 PURGE_EVERY_S = 3600.0
-ACTIVE_USERS_EVERY_S = 3600.0
+#: after too many failed starts: time for the last answers to be sent
+GIVE_UP_AFTER_S = 2.0
 
 
 @dataclass
@@ -139,6 +142,16 @@ def _on_signals(ending: Ending) -> None:
     loop.add_signal_handler(signal.SIGUSR1, _tell_state)
 
 
+def _handlers_added_by_plugins() -> list[Any]:
+    """What plugins have appended to ``default_handlers``: nothing, if none has even imported the lists."""
+    signs = (sys.modules.get(f"jupyterhub.{name}") for name in ("handlers", "apihandlers"))
+    return [handler for sign in signs for handler in getattr(sign, "default_handlers", ())]
+
+
+def _give_up(ending: Ending) -> None:
+    asyncio.get_running_loop().call_later(GIVE_UP_AFTER_S, lambda: ending.ask(code=1))
+
+
 def _tell_state() -> None:
     """On SIGUSR1: what this process uses, and where all its threads and tasks are; it goes on as before."""
     print_ps_info()
@@ -152,6 +165,7 @@ async def _build(app: JupyterHub, settings: HubSettings, store: Store, ending: E
     hub_object = _hub_object(settings)
     app.hub = hub_object
     tornado_settings: dict[str, Any] = dict(settings.tornado_settings)
+    app.eventlog = make_event_logger(app)
     views = Views(settings=settings, hub=hub_object, authenticator=authenticator, tornado_settings=tornado_settings)
     auth_states = AuthStates(store=store, authenticator=authenticator)
     views.load_auth_state, views.save_auth_state = auth_states.load, auth_states.save
@@ -179,7 +193,7 @@ async def _build(app: JupyterHub, settings: HubSettings, store: Store, ending: E
         routes=routes,
         authenticator=authenticator,
         prober=Prober(),
-        observer=Observer(),
+        observer=Observer(emit=emitter(app.eventlog), give_up=lambda: _give_up(ending)),
     )
     servers = Servers(tools=tools, hub_id=new_hub_id())
     activity = Activity(store=store, resolution_s=settings.activity_resolution)
@@ -266,6 +280,7 @@ class RunningHub:
             url=settings.hub_connect_url_effective,
             on_removed=self._come_back,
         )
+        self._collector = PeriodicMetricsCollector(parent=app)
         self._reconciler = Reconciler(servers=house.servers)
         self._managed = ManagedServices(
             store=house.store, settings=settings, services=house.services, prober=house.servers.tools.prober
@@ -284,6 +299,7 @@ class RunningHub:
                     tasks.create_task(self._heartbeat.run(), name="heartbeat"),
                     tasks.create_task(self._reconciler.run(), name="reconciler"),
                     tasks.create_task(self._managed.run(), name="managed services"),
+                    tasks.create_task(self._collector.watch_event_loop(), name="event loop watch"),
                     *(
                         tasks.create_task(_repeat(what, every_s, function), name=what)
                         for what, every_s, function in self._periodic()
@@ -304,6 +320,7 @@ class RunningHub:
         sockets = open_sockets(settings)
         async with house.store.begin() as tx:
             await tx.servers.meet_rows_of_the_original()
+            await tx.facts.remove(FAILURES)
         await self._heartbeat.register()
         loaded = await initial.load(
             store=house.store,
@@ -358,6 +375,7 @@ class RunningHub:
             "app": self._app,
             "log": self._app.log,
             "config": self._app.config,
+            "eventlog": self._app.eventlog,
             "authenticator": house.authenticator,
             "base_url": settings.base_url,
             "hub": house.views.hub,
@@ -381,7 +399,7 @@ class RunningHub:
         house.views.tornado_settings.update(application_settings)
         routes = urls.table(
             settings,
-            plugin_handlers=[*plugin_handlers, *handlers.default_handlers, *apihandlers.default_handlers],
+            plugin_handlers=[*plugin_handlers, *_handlers_added_by_plugins()],
             extra_handlers=settings.extra_handlers,
         )
         application = Application(routes, **application_settings)
@@ -396,7 +414,7 @@ class RunningHub:
             ("activity of the proxy", settings.last_activity_interval, house.routes.pull_activity),
             ("activity of requests", min(10.0, max(1.0, settings.activity_resolution)), house.activity.flush),
             ("purge of what has expired", PURGE_EVERY_S, self._purge),
-            ("count of users", ACTIVE_USERS_EVERY_S, self._count),
+            ("count of users", self._collector.active_users_update_interval, self._count),
         ]
 
     async def _purge(self) -> None:
@@ -406,13 +424,7 @@ class RunningHub:
             await tx.shares.delete_expired(utcnow())
 
     async def _count(self) -> None:
-        now = utcnow()
-        async with self._house.store.read() as tx:
-            metrics.TOTAL_USERS.set(await tx.users.count())
-            metrics.RUNNING_SERVERS.set(await tx.servers.count())
-            for period, length_s in metrics.PERIOD_LENGTHS_S.items():
-                since = now - timedelta(seconds=length_s)
-                metrics.ACTIVE_USERS.labels(period=period).set(await tx.users.count_active_since(since))
+        await self._collector.count(self._house.store)
 
     async def _come_back(self) -> str:
         """The others have given this hub up: drop all drivers and take a new name."""

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from jupyterhub.rbac.roles import RoleSpec, check_scopes_of, default_roles_of_user, parse_role_spec
@@ -35,23 +34,14 @@ AuthModel = Mapping[str, Any]
 REMEMBERED = 10_000
 
 
-class Freshness(Enum):
-    """What the authenticator says of a user who logged in some time ago."""
-
-    FRESH = "fresh"
-    #: must log in again
-    EXPIRED = "expired"
-
-
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    freshness: Freshness
+    """What the authenticator says of a user who logged in some time ago."""
+
+    #: False: must log in again
+    is_fresh: bool
     #: as they are now: a refresh may have changed the admin flag
     user: User
-
-    @property
-    def is_fresh(self) -> bool:
-        return self.freshness is Freshness.FRESH
 
 
 class Logins:
@@ -194,13 +184,13 @@ class Logins:
         """
         age_s = self._authenticator.auth_refresh_age
         if not age_s or (not force and self._is_fresh(user.id, age_s)):
-            return Refreshed(Freshness.FRESH, user)
+            return Refreshed(True, user)
         asked_at = time.monotonic()
         lock = self._refreshing.setdefault(user.id, asyncio.Lock())
         try:
             async with lock:
                 if self._fresh_since.get(user.id, 0.0) >= asked_at:
-                    return Refreshed(Freshness.FRESH, await self._reread(user))
+                    return Refreshed(True, await self._reread(user))
                 return await self._refresh(user, handler)
         finally:
             if not lock.locked() and self._refreshing.get(user.id) is lock:
@@ -212,13 +202,13 @@ class Logins:
         )
         if not result:
             log.warning("the login of %s has expired, says the authenticator", user.name)
-            return Refreshed(Freshness.EXPIRED, user)
+            return Refreshed(False, user)
         if isinstance(result, Mapping):
             # Who somebody is does not change by a refresh.
             model = {**result, "name": user.name}
             user = await self._apply(user, model, keeps_auth_state="auth_state" not in model)
         self._remember(user.id)
-        return Refreshed(Freshness.FRESH, user)
+        return Refreshed(True, user)
 
     async def _reread(self, user: User) -> User:
         async with self._store.read() as tx:

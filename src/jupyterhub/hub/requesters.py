@@ -152,11 +152,15 @@ class Requesters:
         )
 
 
-async def groups_named_by(tx: Transaction, *written: Iterable[str]) -> GroupsOf:
-    """Read the memberships that comparing these scopes can ask for: one statement, or none without a group filter."""
+async def groups_named_by(tx: Transaction, *written: Iterable[str], users: Iterable[str] = ()) -> GroupsOf:
+    """Read the memberships that comparing these scopes can ask for: one statement, or none without a group filter.
+
+    ``users`` are those whom the scopes may mean without naming them (``!user``).
+    """
     scopes = [split(scope) for some in written for scope in some]
     names: set[str] = set()
     if any(kind == "group" for _, kind, _ in scopes):
+        names.update(users)
         for _, kind, value in scopes:
             if kind == "user" and value:
                 names.add(value)

@@ -100,7 +100,7 @@ class OAuthProvider:
                 client=issuer,
                 allowed_scopes=client.allowed_scopes,
                 groups_of=await groups_named_by(
-                    tx, user_scopes.raw, client.allowed_scopes, names, _access_of(issuer), [f"x!user={user.name}"]
+                    tx, user_scopes.raw, client.allowed_scopes, names, _access_of(issuer), users=[user.name]
                 ),
                 registry=self._registry,
             )
@@ -133,7 +133,7 @@ class OAuthProvider:
 
     def _problem(self, uri: str, read: _Read) -> Redirect | None:
         """Judge the request; Invalid if nobody can be told but the person in front of it."""
-        # oauthlib takes a tenth of a second to import: the first flow pays for it, not the start of the hub.
+        # oauthlib takes 50 ms to import: the first flow pays for it, not the start of the hub.
         from . import rfc6749
 
         try:

@@ -2,7 +2,7 @@
 
 oauthlib asks synchronously, our store answers asynchronously. So the provider reads everything that a request can need,
 lets oauthlib judge it here, and stores what came out. No other module imports oauthlib, and this one is imported at the
-first request of a flow: it costs a tenth of a second that a hub need not pay to start.
+first request of a flow: the start of a hub need not pay the 50 ms.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from jupyterhub.hub.routes import Routes
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.spawners import Spawners
 from jupyterhub.hub.store.notices import Notices, server_topic
-from jupyterhub.hub.store.store import Store
+from jupyterhub.hub.store.store import Store, Transaction
 from jupyterhub.rbac.grants import server_token_request
 from jupyterhub.rbac.scopes import ScopeRegistry
 from jupyterhub.words.clock import utcnow
@@ -45,6 +45,9 @@ SLOW_LOOK_S = 5.0
 MOST_RELUCTANCE_S = 10.0
 #: begin an unfinished start again this often after hubs died in it; then it has failed
 MOST_ATTEMPTS = 2
+
+#: where the failed starts in a row are counted
+FAILURES = "consecutive_spawn_failures"
 
 REQUESTED: Mapping[str, Json] = {"progress": 0, "message": "Server requested"}
 
@@ -302,6 +305,8 @@ class Driver:
             async with tools.store.begin() as tx:
                 await tx.servers.mark_ready(self.lease, now=utcnow(), was=was)
                 await tx.servers.add_event(self.lease, ready, now=utcnow())
+                if spawner.consecutive_failure_limit > 0:
+                    await tx.facts.remove(FAILURES)
         except LeaseLost:
             await tools.routes.delete_server(self.key)
             raise
@@ -344,6 +349,18 @@ class Driver:
         self.spawner._failed = True
         async with self._tools.store.begin() as tx:
             await tx.servers.mark_stopping(self.lease, now=utcnow(), failure=verdict.failure)
+            failures = await self._count_failure(tx) if verdict.status == "error" else 0
+        limit = int(self.spawner.consecutive_failure_limit) if self.spawner is not None else 0
+        if 0 < limit <= failures:
+            self._tools.observer.failed_too_often(failures)
+
+    async def _count_failure(self, tx: Transaction) -> int:
+        """Count a start that failed, in all hubs together, if anybody has set a limit; give how many in a row."""
+        if self.spawner is None or self.spawner.consecutive_failure_limit <= 0:
+            return 0
+        failures = int(await tx.facts.get(FAILURES) or 0) + 1
+        await tx.facts.set(FAILURES, failures)
+        return failures
 
     # -- taken over
 

@@ -23,17 +23,15 @@ EmitEvent = Callable[[str, str, str], None]
 class Observer:
     """Tells logs, metrics and the event log what happens to servers."""
 
-    def __init__(self, *, emit: EmitEvent | None = None, on_error: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, emit: EmitEvent | None = None, give_up: Callable[[], None] = lambda: None) -> None:
         self._emit = emit
-        #: called for each failed start that was an error, not a refusal (``consecutive_failure_limit``)
-        self.on_error: Callable[[], None] = on_error or (lambda: None)
-        self.on_success: Callable[[], None] = lambda: None
+        #: called when ``Spawner.consecutive_failure_limit`` is reached
+        self._give_up = give_up
         self._versions_warned_of: set[str] = set()
 
     def started(self, key: ServerKey, *, took_s: float) -> None:
         log.info("User %s took %.3f seconds to start", key, took_s)
         metrics.SERVER_SPAWN_DURATION_SECONDS.labels(status="success", reason="").observe(took_s)
-        self.on_success()
         self._event("start", key)
 
     def failed(self, key: ServerKey, error: BaseException, verdict: Verdict, *, took_s: float) -> None:
@@ -46,8 +44,10 @@ class Observer:
             exc_info=None if on_purpose or verdict.reason == "timeout" else error,
         )
         metrics.SERVER_SPAWN_DURATION_SECONDS.labels(status=verdict.status, reason=verdict.reason).observe(took_s)
-        if verdict.status == "error":
-            self.on_error()
+
+    def failed_too_often(self, failures: int) -> None:
+        log.critical("%i starts in a row have failed: the hub ends, so that its supervisor starts it anew", failures)
+        self._give_up()
 
     def refused(self, *, reason: str) -> None:
         """A start that a limit refused."""

@@ -18,6 +18,7 @@ from jupyterhub.words.errors import ConfigurationError
 
 from . import schema
 from .engine import async_url, is_memory, make_engine
+from .facts import Facts
 from .groups import Groups
 from .oauth import OAuth
 from .replicas import Replicas
@@ -34,6 +35,7 @@ class Transaction:
 
     __slots__ = (
         "connection",
+        "facts",
         "groups",
         "oauth",
         "replicas",
@@ -56,6 +58,7 @@ class Transaction:
         self.shares = Shares(connection)
         self.servers = Servers(connection)
         self.replicas = Replicas(connection)
+        self.facts = Facts(connection)
 
 
 class Store:

@@ -70,7 +70,6 @@ class BaseHandler(HubHandler):
         # What plain methods of plugins read of the user, and ``get_next_url`` of the server: they cannot wait.
         if self.requester is not None and self.requester.user is not None and not self._finished:
             self._current_user = await self._full_view(self.requester.user)
-            await self.look_at_default_server(self.requester.user)
 
     # -- what is around
 
@@ -241,6 +240,8 @@ class BaseHandler(HubHandler):
             groups = await tx.groups.list_of_user(user.id)
             servers = await tx.servers.list_of_user(user.id)
             roles = await tx.roles.names_of("user", user.id)
+        if self.requester_is(user.name):
+            self._default_server_is_active = any(not server.key.name and server.is_active for server in servers)
         return self.house.views.user(user, groups=groups, servers=servers, roles=roles)
 
     # -- logging in

@@ -98,10 +98,9 @@ async def _target(
     if requester.scopes.needs_groups(names):
         async with handler.house.store.read() as tx:
             groups = (await tx.groups.groups_of_names([user])).get(user, groups)
-    server = arguments.get("server_name") if "server_name" in arguments else None
-    if "server_name" in arguments:
-        server = server or ""
-    return Target(user=user, user_groups=groups, server=server)
+    if "server_name" not in arguments:
+        return Target(user=user, user_groups=groups)
+    return Target(user=user, user_groups=groups, server=arguments["server_name"] or "")
 
 
 async def _result(value: Any) -> Any:

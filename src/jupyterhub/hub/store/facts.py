@@ -1,0 +1,33 @@
+"""Small facts that all hubs share: a value under a key, in ``jhx_hub_settings``."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from jupyterhub.hub.store import tables as t
+from jupyterhub.words.clock import to_db, utcnow
+from jupyterhub.words.models import Json
+
+_facts = t.hub_settings
+
+
+class Facts:
+    """Facts within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._db = connection
+
+    async def get(self, key: str) -> Json:
+        """Give the value of a key, None if it has none. Held until the transaction ends."""
+        wanted = select(_facts.c.value).where(_facts.c.key == key).with_for_update()
+        return (await self._db.execute(wanted)).scalar_one_or_none()
+
+    async def set(self, key: str, value: Json) -> None:
+        values = {"value": value, "updated": to_db(utcnow())}
+        changed = await self._db.execute(update(_facts).where(_facts.c.key == key).values(**values))
+        if changed.rowcount == 0:
+            await self._db.execute(insert(_facts).values(key=key, **values))
+
+    async def remove(self, key: str) -> None:
+        await self._db.execute(delete(_facts).where(_facts.c.key == key))
