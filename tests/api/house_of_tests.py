@@ -12,7 +12,7 @@ from tornado.web import HTTPError
 
 from jupyterhub.hub.activity import Activity
 from jupyterhub.hub.groups import Groups
-from jupyterhub.hub.login import Freshness, Refreshed
+from jupyterhub.hub.login import Refreshed
 from jupyterhub.hub.plugin_views import Views
 from jupyterhub.hub.requester import Requester
 from jupyterhub.hub.requesters import Requesters
@@ -173,7 +173,7 @@ class TrustingLogins:
     """Everybody's password is ``right``."""
 
     async def refresh(self, user: User, handler: Any, *, force: bool = False) -> Refreshed:
-        return Refreshed(Freshness.FRESH, user)
+        return Refreshed(True, user)
 
     async def authenticate(self, handler: Any, data: Any) -> dict[str, Any] | None:
         if data.get("username") == "broken":

@@ -43,10 +43,13 @@ async def test_what_authenticate_says_is_kept():
     assert found == {**gives, "user_info": None}
 
 
-@pytest.mark.parametrize("gives", [{"admin": True}, {"name": ""}])
-async def test_a_result_without_a_name_is_an_error(gives):
+async def test_a_result_without_a_name_is_an_error():
     with pytest.raises(ValueError, match="user name"):
-        await login(Scripted(allow_all=True), gives)
+        await login(Scripted(allow_all=True), {"admin": True})
+
+
+async def test_an_empty_name_is_refused_like_any_other_that_is_invalid():
+    assert await login(Scripted(allow_all=True), {"name": ""}) is None
 
 
 async def test_nobody_is_nobody():

@@ -743,7 +743,7 @@ async def _upgrade_database(hub: JupyterHub) -> None:
     # alembic is loaded only to upgrade: it takes longer than the whole start of a hub
     from jupyterhub.hub.store import schema
 
-    backup = await schema.upgrade(hub.db_url)
+    backup = await schema.upgrade(hub.db_url, engine_options=dict(hub.db_kwargs))
     if backup:
         hub.log.warning("The database is upgraded. As it was before: %s", backup)
 

@@ -89,7 +89,7 @@ class Ending:
 async def open_store(app: JupyterHub) -> Store:
     """Open the database of the configuration; ConfigurationError says what is wrong with it and what to do."""
     if app.upgrade_db:
-        backup = await schema.upgrade(app.db_url)
+        backup = await schema.upgrade(app.db_url, engine_options=dict(app.db_kwargs))
         if backup is not None:
             log.warning("The database is upgraded. As it was before: %s", backup)
     return await Store.open(app.db_url, echo=app.debug_db, engine_options=dict(app.db_kwargs), reset=app.reset_db)

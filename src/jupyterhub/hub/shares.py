@@ -85,6 +85,7 @@ class Shares:
             if server is None or recipient is None:
                 return None
             user_id, group_id = _ids(recipient)
+            await tx.shares.hold(server.id)
             share = await tx.shares.find(server.id, user_id=user_id, group_id=group_id)
             if share is None:
                 return None
@@ -233,6 +234,7 @@ def _check_one(user: str | None, group: str | None) -> None:
 async def _extend(
     tx: Transaction, server: Server, owner: User, scopes: Sequence[str], *, user_id: int | None, group_id: int | None
 ) -> Share:
+    await tx.shares.hold(server.id)
     share = await tx.shares.find(server.id, user_id=user_id, group_id=group_id)
     if share is None:
         return await tx.shares.create(

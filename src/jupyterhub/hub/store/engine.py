@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, ExceptionContext, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -12,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from jupyterhub.words.errors import ConfigurationError, Invalid
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 #: how long a connection to SQLite waits for another process's write, in seconds
 BUSY_TIMEOUT_S = 10
@@ -131,6 +136,21 @@ def check_path(url: URL) -> None:
         )
 
 
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    """Let reads run beside a write. The file remembers it, so only the first connection ever changes anything."""
+    tries_left = BUSY_TIMEOUT_S * 20
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # The switch fails at once where others use the file, whatever the busy timeout: two hubs started together.
+            tries_left -= 1
+            if tries_left == 0 or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            await asyncio.sleep(0.05)
+
+
 def _prepare_sqlite(engine: AsyncEngine, *, memory: bool, foreign_keys: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
@@ -139,7 +159,7 @@ def _prepare_sqlite(engine: AsyncEngine, *, memory: bool, foreign_keys: bool) ->
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         if not memory:
-            cursor.execute("PRAGMA journal_mode = WAL")
+            connection.run_async(_use_wal)
             # WAL with NORMAL loses no consistency; a power cut may lose the last commits, a killed process none
             cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()

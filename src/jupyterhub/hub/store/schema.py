@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, insert, inspect, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, func, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from jupyterhub.words.errors import ConfigurationError
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: how long an upgrade of PostgreSQL waits for a table that is in use
+LOCK_TIMEOUT_S = 30
 
 #: number of the advisory lock around changes of the schema; any constant that nobody else uses in this database
 _SCHEMA_LOCK = 0x6A68_7833
@@ -41,9 +46,7 @@ async def make_current(connection: AsyncConnection) -> None:
 
 
 def _make_current(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        # Hubs that start at once on an empty database make its tables one after the other; SQLite has one writer.
-        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+    _one_hub_at_a_time(connection)
     present = set(inspect(connection).get_table_names())
     if _THEIRS not in present:
         t.metadata.create_all(connection)
@@ -58,6 +61,12 @@ def _make_current(connection: Connection) -> None:
             "newer than this hub, install a newer hub instead.)"
         )
     _add_ours(connection, present)
+
+
+def _one_hub_at_a_time(connection: Connection) -> None:
+    """Let hubs that start at once look at the schema and change it one after the other; SQLite has one writer."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
 
 def _add_ours(connection: Connection, present: set[str]) -> None:
@@ -88,35 +97,48 @@ async def drop_all(connection: AsyncConnection) -> None:
     await connection.run_sync(t.metadata.drop_all)
 
 
-async def upgrade(db_url: str) -> Path | None:
+async def upgrade(db_url: str, *, engine_options: Mapping[str, Any] | None = None) -> Path | None:
     """Bring a database up to date; give the copy that was made before, None if nothing had to be done or copied.
 
+    All steps are one transaction (but MySQL has none for its schema): when one fails, the database is as it was.
+
     Raises:
-        ConfigurationError: its revision is unknown, or too old for the steps that this hub has.
+        ConfigurationError: it cannot be opened or changed, or its revision is unknown, or too old for the steps that
+            this hub has.
     """
     url = async_url(db_url)
     if url.get_backend_name() == "sqlite" and not is_memory(url):
         check_path(url)
-    engine = make_engine(url, echo=False, options={}, foreign_keys=False)
+    engine = make_engine(url, echo=False, options=dict(engine_options or {}), foreign_keys=False)
     try:
-        async with engine.connect() as connection:
-            present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-            found = await connection.run_sync(_revision, present)
-        if _THEIRS not in present or found == t.HEAD:
-            async with engine.execution_options(writes=True).begin() as connection:
-                await make_current(connection)
-            return None
-        config = _alembic_config()
-        _check_known(config, found)
-        backup = None
-        if url.get_backend_name() == "sqlite" and url.database:
-            backup = _copy(Path(url.database))
-        async with engine.execution_options(writes=True).begin() as connection:
-            await connection.run_sync(_run_steps, config)
-            await make_current(connection)
-        return backup
+        return await _upgrade(engine)
+    except (DBAPIError, OSError) as error:
+        raise ConfigurationError(
+            f"The database {url.render_as_string(hide_password=True)} cannot be upgraded: "
+            f"{getattr(error, 'orig', None) or error}. Nothing was changed. Stop everything that uses it, check "
+            "c.JupyterHub.db_url, and try again."
+        ) from error
     finally:
         await engine.dispose()
+
+
+async def _upgrade(engine: AsyncEngine) -> Path | None:
+    async with engine.connect() as connection:
+        present = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        found = await connection.run_sync(_revision, present)
+    if _THEIRS not in present or found == t.HEAD:
+        async with engine.execution_options(writes=True).begin() as connection:
+            await make_current(connection)
+        return None
+    config = _alembic_config()
+    _check_known(config, found)
+    backup = None
+    if engine.url.get_backend_name() == "sqlite" and engine.url.database:
+        backup = _copy(Path(engine.url.database))
+    async with engine.execution_options(writes=True).begin() as connection:
+        await connection.run_sync(_run_steps, config)
+        await make_current(connection)
+    return backup
 
 
 def _copy(path: Path) -> Path:
@@ -158,5 +180,9 @@ def _check_known(config: Config, found: str | None) -> None:
 def _run_steps(connection: Connection, config: Config) -> None:
     from alembic import command
 
+    if connection.dialect.name == "postgresql":
+        # A hub that still runs holds locks on its tables; waiting for it for ever would stop everybody else as well.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+    _one_hub_at_a_time(connection)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

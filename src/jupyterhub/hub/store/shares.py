@@ -119,6 +119,13 @@ class Shares:
         row = (await self._db.execute(chosen)).first()
         return _share(row) if row else None
 
+    async def hold(self, server_id: int) -> None:
+        """Let nobody else change the shares of this server until the end of the transaction.
+
+        No index keeps two shares of one server with one user apart, and extending one reads it first.
+        """
+        await self._db.execute(select(t.spawners.c.id).where(t.spawners.c.id == server_id).with_for_update())
+
     async def create(
         self,
         server_id: int,

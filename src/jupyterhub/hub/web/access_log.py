@@ -15,7 +15,6 @@ from urllib.parse import unquote
 
 from tornado.web import RequestHandler, StaticFileHandler
 
-from jupyterhub.hub import metrics
 from jupyterhub.hub.metrics import REQUEST_DURATION_SECONDS
 
 log = logging.getLogger("jupyterhub.access")
@@ -38,13 +37,6 @@ def log_request(handler: RequestHandler) -> None:
     duration_s = request.request_time()
     method = request.method if request.method in _METHODS else "OTHER"
     REQUEST_DURATION_SECONDS.labels(method=method, handler=_name_of(handler), code=status).observe(duration_s)
-    kind = type(handler)
-    metrics.REQUEST_DURATION_SECONDS.labels(
-        # clients can send any word here, and each would make a time series of its own
-        method=request.method if request.method in handler.SUPPORTED_METHODS else "OTHER",
-        handler=getattr(handler, "metrics_name", "") or f"{kind.__module__}.{kind.__name__}",
-        code=status,
-    ).observe(duration_s)
     location = handler._headers.get("Location") if status in (301, 302) else None
     log.log(
         _level(handler, status, duration_s),

@@ -1,0 +1,81 @@
+"""A PostgreSQL server of the tests' own: in a folder of its own, on a free port, without care for power cuts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from .hubs import free_ports
+
+_numbers = count(1)
+
+
+def postgres_bin() -> Path | None:
+    """Where the newest installed server has its programs, None if there is none."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: path.parts[-3].zfill(4))
+    return versions[-1].parent if versions else None
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    port: int
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    async def create_database(self, *, like: str = "template1") -> str:
+        """Make a new database, as a copy of another that nobody is connected to; give its name."""
+        name = f"test_{next(_numbers)}"
+        await self._do(f'CREATE DATABASE {name} TEMPLATE "{like}"')
+        return name
+
+    async def drop_database(self, name: str) -> None:
+        await self._do(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _do(self, statement: str) -> None:
+        import asyncpg  # only where it is installed
+
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """A server that runs until the block ends. It does not run as root, so root becomes the user ``postgres``."""
+    programs = postgres_bin()
+    assert programs is not None
+    as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="jhx-pg-"))
+    try:
+        if as_postgres:
+            shutil.chown(folder, "postgres")
+        [port] = free_ports(1)
+        data = folder / "data"
+
+        def run(program: str, *args: str) -> None:
+            command = [*as_postgres, str(programs / program), "-D", str(data), *args]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+            log = (folder / "log").read_text() if (folder / "log").exists() else ""
+            assert done.returncode == 0, f"{program}: {done.stdout}\n{done.stderr}\n{log}"
+
+        run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off"
+        run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+        try:
+            yield PostgresServer(port)
+        finally:
+            run("pg_ctl", "stop", "-m", "immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
