@@ -7,8 +7,9 @@ trust each other use real accounts (the default) or containers instead: these se
 c = get_config()  # noqa: F821
 
 c.JupyterHub.bind_url = "http://127.0.0.1:8000"
-c.JupyterHub.authenticator_class = "dummy"
-c.DummyAuthenticator.password = "change me"
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = "change me, please"
+c.SharedPasswordAuthenticator.admin_password = "change me too, and keep it to yourself"
 c.Authenticator.allowed_users = {"ada", "grace"}
 c.Authenticator.admin_users = {"ada"}
 c.JupyterHub.spawner_class = "simple"

@@ -37,6 +37,7 @@ c.SimpleLocalProcessSpawner.home_dir_template = {home!r}
 c.Spawner.default_url = "/lab"
 c.Spawner.args = {args!r}
 c.JupyterHub.allow_named_servers = True
+c.ConfigurableHTTPProxy.log_level = "warn"
 '''
 
 
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     hub = subprocess.Popen(
-        [sys.executable, "-m", "jupyterhub", "-f", str(config), "--log-level", "WARN"],
+        [sys.executable, "-m", "jupyterhub", "-f", str(config), "--log-level", "ERROR"],
         cwd=folder,
         env={**os.environ, "PATH": path},
     )
