@@ -32,23 +32,17 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    async def create_database(self, *, like: str = "template1") -> str:
-        """Make a new database, as a copy of another that nobody is connected to; give its name."""
-        name = f"test_{next(_numbers)}"
-        await self._do(f'CREATE DATABASE {name} TEMPLATE "{like}"')
-        return name
-
-    async def drop_database(self, name: str) -> None:
-        await self._do(f"DROP DATABASE {name} WITH (FORCE)")
-
-    async def _do(self, statement: str) -> None:
+    async def create_database(self) -> str:
+        """Make an empty database, which goes with the server; give its name."""
         import asyncpg  # only where it is installed
 
+        name = f"test_{next(_numbers)}"
         connection = await asyncpg.connect(self.url("postgres"))
         try:
-            await connection.execute(statement)
+            await connection.execute(f"CREATE DATABASE {name}")
         finally:
             await connection.close()
+        return name
 
 
 @contextmanager

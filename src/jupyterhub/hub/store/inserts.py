@@ -39,6 +39,9 @@ async def add_missing(db: AsyncConnection, table: Table, rows: Sequence[Mapping[
 async def put(db: AsyncConnection, table: Table, key: str, row: Mapping[str, Any]) -> None:
     """Insert a row, or make the one with the same ``key`` (a unique column) what ``row`` says."""
     values = {column: value for column, value in row.items() if column != key}
+    if not values:
+        await add_missing(db, table, [row])
+        return
     statement: Any
     match db.dialect.name:
         case "sqlite":

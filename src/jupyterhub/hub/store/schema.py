@@ -144,6 +144,8 @@ async def _upgrade(engine: AsyncEngine) -> Path | None:
 def _copy(path: Path) -> Path:
     """Copy the database beside itself, with what is in its journal still, and with its mode: it holds hashes."""
     backup = path.with_name(f"{path.name}.{datetime.now():%Y-%m-%d-%H%M%S}")
+    while backup.exists():  # from an attempt that failed in the same second
+        backup = backup.with_name(backup.name + "-again")
     os.close(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as copy:
         source.backup(copy)

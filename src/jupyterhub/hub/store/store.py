@@ -26,6 +26,7 @@ from .roles import Roles
 from .servers import Servers
 from .services import Services
 from .shares import Shares
+from .steady import SteadyConnection
 from .tokens import Tokens
 from .users import Users
 
@@ -111,13 +112,14 @@ class Store:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
         """A transaction that may write; committed when the block ends, rolled back when it raises."""
-        async with self._one_writer or nullcontext(), self._writing.begin() as connection:
+        async with self._one_writer or nullcontext(), SteadyConnection(self._writing) as connection:
             yield Transaction(connection)
+            await connection.commit()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """A transaction that only reads; many run at once, beside the writer."""
-        async with self._one_reader or nullcontext(), self.engine.connect() as connection:
+        async with self._one_reader or nullcontext(), SteadyConnection(self.engine) as connection:
             yield Transaction(connection)
 
     async def close(self) -> None:

@@ -117,7 +117,9 @@ class Users:
         if state:
             chosen = chosen.where(_has_server_in(state))
         if name_filter:
-            chosen = chosen.where(_users.c.name.ilike(f"%{name_filter}%"))
+            # only the backslash is no wildcard: PostgreSQL would take it for the escape of the next character
+            part = name_filter.replace("\\", "\\\\")
+            chosen = chosen.where(_users.c.name.ilike(f"%{part}%", escape="\\"))
         rows, total = await page(self._db, chosen.order_by(*_ORDERS[sort][descending]), window)
         return [_user(row) for row in rows], total
 

@@ -1,0 +1,77 @@
+"""Connections whose statements are not torn when the task that waits for them is cancelled.
+
+A cancelled wait would leave the statement running, its outcome unknown and its connection unfit for use: SQLAlchemy
+throws it away. With SQLite the write lock stays behind on it, everybody else gets "database is locked" until it is
+collected, and a database in memory is gone with its one connection; with PostgreSQL each time costs a new connection.
+Requests are cancelled all the time (time limits, people who leave), so here the statement ends first, then the wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+
+T = TypeVar("T")
+
+#: how long a cancelled statement may go on before it is torn after all: it waits for a lock, or for the network
+PATIENCE_S = 5.0
+
+
+async def steadily(work: Coroutine[Any, Any, T]) -> T:
+    """Give the result of ``work``; when the caller is cancelled, let it end before CancelledError is raised."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    patience_s: float | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task}, timeout=patience_s)
+        except asyncio.CancelledError as error:
+            cancelled, patience_s = error, PATIENCE_S
+        else:
+            if not task.done():
+                task.cancel()
+                patience_s = None
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled() and (failed := task.exception()):
+        raise cancelled from failed
+    raise cancelled
+
+
+class SteadyConnection(AsyncConnection):
+    """A connection for one transaction, all of whose steps are taken steadily."""
+
+    async def start(self, is_ctxmanager: bool = False) -> SteadyConnection:
+        try:
+            await steadily(super().start(is_ctxmanager))
+        except asyncio.CancelledError:
+            if self.sync_connection is not None:
+                await self.close()
+            raise
+        return self
+
+    async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        return await steadily(super().execute(*args, **kwargs))
+
+    def begin_nested(self) -> AsyncTransaction:
+        return _SteadySavepoint(self, nested=True)
+
+    async def commit(self) -> None:
+        await steadily(super().commit())
+
+    async def close(self) -> None:
+        await steadily(super().close())
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.close()
+
+
+class _SteadySavepoint(AsyncTransaction):
+    async def start(self, is_ctxmanager: bool = False) -> AsyncTransaction:
+        return await steadily(super().start(is_ctxmanager))
+
+    async def __aexit__(self, *error: Any) -> None:
+        await steadily(super().__aexit__(*error))
