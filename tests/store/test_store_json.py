@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -40,6 +41,15 @@ def test_nothing_and_what_is_no_json_read_as_none(text):
 
 def test_bytes_are_marked_as_the_original_does():
     assert json.loads(stored({"file": b"\x00\xff"}) or "") == {"file": {"__jupyterhub_bytes__": True, "data": "AP8="}}
+
+
+def test_bytes_that_the_original_wrote_are_read():
+    """Taken from a database of JupyterHub 6.1.1, and as it breaks longer ones into lines."""
+    written = '{"file": {"__jupyterhub_bytes__": true, "data": "AP8=\\n"}, "obj": null, "t": [1, 2], "n": 1}'
+    assert read(written) == {"file": b"\x00\xff", "obj": None, "t": [1, 2], "n": 1}
+    long = bytes(range(256))
+    broken = {"__jupyterhub_bytes__": True, "data": base64.encodebytes(long).decode()}
+    assert read(json.dumps([broken])) == [long]
 
 
 def test_a_value_that_is_no_json_becomes_null():

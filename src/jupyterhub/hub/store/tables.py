@@ -81,7 +81,8 @@ def _encode(value: Any) -> Any:
 def _decode(value: dict[str, Any]) -> Any:
     if value.get(_BYTES_MARK) is True and isinstance(value.get("data"), str) and len(value) == 2:
         try:
-            return base64.b64decode(value["data"], validate=True)
+            # the original breaks its base64 into lines, as mail does
+            return base64.b64decode("".join(value["data"].split()), validate=True)
         except ValueError:
             return value
     return value
