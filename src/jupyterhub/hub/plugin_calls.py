@@ -38,6 +38,13 @@ async def call(what: str, function: Callable[..., Any], /, *args: Any, **kwargs:
         if inspect.isawaitable(result):
             return await result
         return result
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled us: the plugin waited for something of its own that was cancelled. Passed on as it is, it
+        # would end our task as if we had wanted that.
+        raise RuntimeError(f"{what} waited for something that was cancelled") from error
     except Exception as error:
         error.add_note(f"raised by {what}")
         raise

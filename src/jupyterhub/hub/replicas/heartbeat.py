@@ -65,7 +65,10 @@ class Heartbeat:
             if not known:
                 log.error("the other hubs have given this one up: letting go of its servers and coming back")
                 self.hub_id = await self._on_removed()
-                await self.register()
+                try:
+                    await self.register()
+                except Exception:
+                    log.exception("coming back failed; trying again")  # the next beat finds us unknown once more
 
     async def end(self) -> None:
         """Leave: the others need not wait for our silence."""

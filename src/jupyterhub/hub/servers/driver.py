@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from jupyterhub.hub.routes import Routes
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.spawners import Spawners
 from jupyterhub.hub.store.notices import Notices, server_topic
-from jupyterhub.hub.store.store import Store, Transaction
+from jupyterhub.hub.store.store import Store
 from jupyterhub.rbac.grants import server_token_request
 from jupyterhub.rbac.scopes import ScopeRegistry
 from jupyterhub.words.clock import utcnow
@@ -43,6 +43,8 @@ log = logging.getLogger("jupyterhub.servers")
 SLOW_LOOK_S = 5.0
 #: how long a plugin that was cancelled may go on cleaning up
 MOST_RELUCTANCE_S = 10.0
+#: a spawner that does not say within this time whether its server runs has not said it: its driver has other duties
+POLL_LIMIT_S = 60.0
 #: begin an unfinished start again this often after hubs died in it; then it has failed
 MOST_ATTEMPTS = 2
 
@@ -89,33 +91,59 @@ class Driver:
     async def run(self) -> None:
         try:
             while (server := await self._read()) is not None and server.phase is not Phase.STOPPED:
-                if self.spawner is None:
-                    self.spawner = await self._build(server)
-                match server.phase:
-                    case Phase.STARTING:
-                        await self._unless_wanted_otherwise(self._start(server))
-                    case Phase.CHECKING:
-                        await self._unless_wanted_otherwise(self._check(server))
-                    case Phase.READY:
-                        await self._watch()
-                    case Phase.STOPPING:
-                        await self._stop(server)
-        except LeaseLost:
-            log.warning("%s: another hub drives this server now", self.key)
-        except asyncio.CancelledError:
-            raise
+                try:
+                    await self._step(server)
+                except LeaseLost:
+                    # Gone, or only the phase has changed because somebody asked for the stop: the row says which.
+                    if await self._read() is None:
+                        log.warning("%s: another hub drives this server now", self.key)
         except Exception:
             # Our bug or a broken database. The row says what is wanted; the reconciler makes a new driver for it.
             log.exception("%s: the driver failed", self.key)
             await asyncio.sleep(1)
 
+    async def _step(self, server: Server) -> None:
+        """Do what the phase of the row asks for."""
+        if self.spawner is None and not await self._is_built(server):
+            return
+        match server.phase:
+            case Phase.STARTING:
+                await self._unless_wanted_otherwise(self._start(server))
+            case Phase.CHECKING:
+                await self._unless_wanted_otherwise(self._check(server))
+            case Phase.READY:
+                await self._watch()
+            case Phase.STOPPING:
+                await self._stop(server)
+
+    async def _is_built(self, server: Server) -> bool:
+        """Make the Spawner. A class that cannot be made must not leave the row as it is for ever: False, and it ends.
+
+        What runs, if anything does, is out of reach; the state stays in the row for those who look for it.
+        """
+        view = await self._view(server)
+        try:
+            self.spawner = self._tools.spawners.build(server, view)
+        except Exception as error:
+            log.exception("%s: no Spawner could be made for this server", self.key)
+            failure = judge(error).failure if server.phase is Phase.STARTING else server.failure
+            await self._tools.routes.delete_server(self.key)
+            if failure is not server.failure:
+                async with self._tools.store.begin() as tx:
+                    await tx.servers.mark_stopping(self.lease, now=utcnow(), failure=failure)
+            await self._revoke(server)
+            await self._close(replace(server, failure=failure), state=server.state)
+            return False
+        return True
+
     async def _read(self) -> Server | None:
         """The row as it is now; None when this driver has nothing to say any more."""
         async with self._tools.store.read() as tx:
             server = await tx.servers.find_by_id(self.lease.server_id)
-        if server is None or server.generation != self.lease.generation or server.hub_id != self.lease.hub_id:
-            return None
-        return server
+        return server if server is not None and self._is_mine(server) else None
+
+    def _is_mine(self, server: Server) -> bool:
+        return server.generation == self.lease.generation and server.hub_id == self.lease.hub_id
 
     async def _unless_wanted_otherwise(self, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work``, but drop it as soon as the row says that the server shall stop."""
@@ -138,9 +166,14 @@ class Driver:
 
     async def _until_stop_is_wanted(self, wait: Callable[..., Coroutine[Any, Any, bool]]) -> None:
         while True:
-            server = await self._read()
-            if server is None or server.phase is Phase.STOPPING:
-                return
+            try:
+                server = await self._read()
+            except Exception:
+                # A database that is away for a moment is no reason to drop the start.
+                log.warning("%s: the row could not be read; looking again", self.key, exc_info=True)
+            else:
+                if server is None or server.phase is Phase.STOPPING:
+                    return
             await wait(within_s=SLOW_LOOK_S)
 
     def _announce(self) -> None:
@@ -150,6 +183,7 @@ class Driver:
 
     async def _start(self, server: Server) -> None:
         began = time.monotonic()
+        self.spawner._spawn_pending = True
         try:
             if await self._is_resumed(server):
                 return
@@ -178,6 +212,7 @@ class Driver:
         if await self._poll() is None:
             if server.endpoint is not None:
                 log.info("%s: going on with a start that another hub began", self.key)
+                await self._wait_up(server.endpoint)
                 await self._become_ready(server.endpoint, was=Phase.STARTING)
                 return True
             await call("Spawner.stop", self.spawner.stop)
@@ -192,7 +227,6 @@ class Driver:
         user_model = await self._owner(server)
         user: UserView = spawner.user
         spawner._failed = False
-        spawner._spawn_pending = True
         spawner.handler = self._handler
         spawner.user_options = dict(server.user_options or {})
         spawner.clear_state()
@@ -210,10 +244,10 @@ class Driver:
         recorder = asyncio.create_task(self._record_progress(), name=f"progress of {self.key}")
         try:
             endpoint = await self._run_spawner(spawner)
+            await self._wait_up(endpoint)
             await self._become_ready(endpoint, was=Phase.STARTING, recorder=recorder)
         finally:
-            recorder.cancel()
-            await asyncio.gather(recorder, return_exceptions=True)
+            await _end(recorder)
 
     async def _give_credentials(self, user: User, server: Server) -> None:
         tools, spawner = self._tools, self.spawner
@@ -264,9 +298,11 @@ class Driver:
         spawner.save_state_early = self._save_state
         limit_s = float(spawner.start_timeout)
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as limit:
                 given = await call("Spawner.start", spawner.start)
         except TimeoutError:
+            if not limit.expired():
+                raise  # of the spawner's own: it knows better what took too long
             raise TimeoutError(f"the server did not start within {limit_s:g} s") from None
         finally:
             spawner._start_pending = False
@@ -281,10 +317,8 @@ class Driver:
         async with self._tools.store.begin() as tx:
             await tx.servers.save_state(self.lease, self.spawner.get_state() or {})
 
-    async def _become_ready(
-        self, endpoint: Endpoint, *, was: Phase, recorder: asyncio.Task[None] | None = None
-    ) -> None:
-        """Wait until the server answers, give it its route, mark it ready."""
+    async def _wait_up(self, endpoint: Endpoint) -> None:
+        """Wait until the server answers."""
         tools, spawner = self._tools, self.spawner
         spawner._waiting_for_response = True
         try:
@@ -295,26 +329,56 @@ class Driver:
             spawner._waiting_for_response = False
         spawner._jupyterhub_version = answer.version
         tools.observer.answered(self.key, answer.version)
-        await tools.routes.add_server(self.key, endpoint)
+
+    async def _become_ready(
+        self, endpoint: Endpoint, *, was: Phase, recorder: asyncio.Task[None] | None = None
+    ) -> None:
+        """Give a server that answers its route, and mark it ready."""
+        tools, spawner = self._tools, self.spawner
         ready = await self._ready_event()
         if recorder is not None:
             # what the spawner still has to say comes too late: the ready event is the last
-            recorder.cancel()
-            await asyncio.gather(recorder, return_exceptions=True)
+            await _end(recorder)
+        if was is Phase.CHECKING:
+            await self._add_route_quietly(endpoint)
+        else:
+            await tools.routes.add_server(self.key, endpoint)
         try:
             async with tools.store.begin() as tx:
                 await tx.servers.mark_ready(self.lease, now=utcnow(), was=was)
                 await tx.servers.add_event(self.lease, ready, now=utcnow())
-                if spawner.consecutive_failure_limit > 0:
+                if self._counts_failures():
                     await tx.facts.remove(FAILURES)
         except LeaseLost:
-            await tools.routes.delete_server(self.key)
+            await self._mend_route()
             raise
         spawner._spawn_pending = spawner._check_pending = False
         self._announce()
 
+    async def _mend_route(self) -> None:
+        """Set right the route that we gave to a server which was not ours any more, or was to stop."""
+        async with self._tools.store.read() as tx:
+            server = await tx.servers.find_by_id(self.lease.server_id)
+        if server is not None and server.is_ready and server.endpoint is not None:
+            await self._add_route_quietly(server.endpoint)
+        elif server is None or server.is_stopped or self._is_mine(server):
+            await self._tools.routes.delete_server(self.key)
+        # else it is on its way in the hands of another hub, which writes the route itself at the end of it
+
+    async def _add_route_quietly(self, endpoint: Endpoint) -> None:
+        """Add the route of a server that runs anyway: a proxy that is away for a moment shall not cost it its life."""
+        try:
+            await self._tools.routes.add_server(self.key, endpoint)
+        except Exception as error:
+            log.error("%s: the route is left to the next check: %s", self.key, error or type(error).__name__)
+
     async def _still_runs(self) -> bool:
-        return await self._poll() is None
+        try:
+            return await self._poll() is None
+        except Exception:
+            # not known now (see Spawner.poll): the probe goes on until its own limit
+            log.exception("%s: Spawner.poll failed while the server comes up", self.key)
+            return True
 
     async def _record_progress(self) -> None:
         """Keep what the spawner tells about its start, so that any hub can show it."""
@@ -345,22 +409,33 @@ class Driver:
 
     async def _fail(self, error: Exception, *, took_s: float) -> None:
         verdict: Verdict = judge(error)
+        current = await self._read()
+        if current is not None and current.phase is Phase.STOPPING:
+            log.info("%s: what the start said when it was cancelled: %s", self.key, error or type(error).__name__)
+            return
         self._tools.observer.failed(self.key, error, verdict, took_s=took_s)
         self.spawner._failed = True
         async with self._tools.store.begin() as tx:
             await tx.servers.mark_stopping(self.lease, now=utcnow(), failure=verdict.failure)
-            failures = await self._count_failure(tx) if verdict.status == "error" else 0
-        limit = int(self.spawner.consecutive_failure_limit) if self.spawner is not None else 0
-        if 0 < limit <= failures:
+        if verdict.status == "error":
+            await self._count_failure()
+
+    async def _count_failure(self) -> None:
+        """Count a start that failed, in all hubs together, if anybody has set a limit. Counting must not fail it."""
+        if not self._counts_failures():
+            return
+        try:
+            async with self._tools.store.begin() as tx:
+                failures = int(await tx.facts.get(FAILURES) or 0) + 1
+                await tx.facts.set(FAILURES, failures)
+        except Exception:
+            log.exception("%s: the failed start was not counted", self.key)
+            return
+        if int(self.spawner.consecutive_failure_limit) <= failures:
             self._tools.observer.failed_too_often(failures)
 
-    async def _count_failure(self, tx: Transaction) -> int:
-        """Count a start that failed, in all hubs together, if anybody has set a limit; give how many in a row."""
-        if self.spawner is None or self.spawner.consecutive_failure_limit <= 0:
-            return 0
-        failures = int(await tx.facts.get(FAILURES) or 0) + 1
-        await tx.facts.set(FAILURES, failures)
-        return failures
+    def _counts_failures(self) -> bool:
+        return self.spawner is not None and self.spawner.consecutive_failure_limit > 0
 
     # -- taken over
 
@@ -368,33 +443,38 @@ class Driver:
         """Find out whether a server that was ready under another hub still lives."""
         self.spawner._check_pending = True
         try:
-            alive = server.endpoint is not None and await self._poll() is None
-            if alive:
-                await self._answers_still(server)
-                return
-            log.warning("%s: the server ended while no hub watched it", self.key)
-        except LeaseLost:
-            raise
-        except Exception as error:
-            log.warning("%s: the server cannot be taken over: %s", self.key, error or type(error).__name__)
+            endpoint = await self._find_again(server)
         finally:
             self.spawner._check_pending = False
-        async with self._tools.store.begin() as tx:
-            await tx.servers.mark_stopping(self.lease, now=utcnow())
-        self._announce()
-
-    async def _answers_still(self, server: Server) -> None:
-        endpoint = server.endpoint
-        assert endpoint is not None
-        url = await call("Spawner.get_url", self.spawner.get_url)
-        current = _endpoint(url, self.spawner, endpoint.base_url) if url else endpoint
-        if (current.proto, current.ip, current.port) != (endpoint.proto, endpoint.ip, endpoint.port):
-            endpoint = current
+        if endpoint is None:
+            async with self._tools.store.begin() as tx:
+                await tx.servers.mark_stopping(self.lease, now=utcnow())
+            self._announce()
+            return
+        if endpoint != server.endpoint:
             self._tools.spawners.set_endpoint(self.spawner, endpoint)
             async with self._tools.store.begin() as tx:
                 await tx.servers.set_endpoint(self.lease, endpoint, self.spawner.get_state() or {})
         await self._become_ready(endpoint, was=Phase.CHECKING)
         log.info("%s: still running", self.key)
+
+    async def _find_again(self, server: Server) -> Endpoint | None:
+        """Give where a server that we took over answers now; None if it does not, for whatever reason.
+
+        Asks plugins and the server only. A database that fails says nothing about the server and must not end it.
+        """
+        known = server.endpoint
+        try:
+            if known is None or await self._poll() is not None:
+                log.warning("%s: the server ended while no hub watched it", self.key)
+                return None
+            url = await call("Spawner.get_url", self.spawner.get_url)
+            current = _endpoint(url, self.spawner, known.base_url) if url else known
+            await self._wait_up(current)
+        except Exception as error:
+            log.warning("%s: the server cannot be taken over: %s", self.key, error or type(error).__name__)
+            return None
+        return current
 
     # -- running
 
@@ -411,7 +491,7 @@ class Driver:
                 if server is None or server.phase is not Phase.READY:
                     return
                 pause_s = max(0.0, next_poll - time.monotonic()) if interval_s > 0 else 3600
-                if await watch.wait(within_s=pause_s):
+                if await watch.wait(within_s=pause_s) or interval_s <= 0:
                     continue
                 if await self._has_ended():
                     return
@@ -438,14 +518,20 @@ class Driver:
         if self.spawner is None:
             return
         server = await self._read()
-        if server is not None and server.phase is Phase.READY and await self._has_ended():
+        try:
+            ended = server is not None and server.phase is Phase.READY and await self._has_ended()
+        except LeaseLost:
+            return  # its own driver saw the end first, and has dealt with it
+        if ended:
             self._tools.notices.announce(wanted_topic(self.lease.server_id))
 
     async def _poll(self) -> int | None:
-        return await call("Spawner.poll", self.spawner.poll)  # type: ignore[no-any-return]
+        async with asyncio.timeout(POLL_LIMIT_S):
+            return await call("Spawner.poll", self.spawner.poll)  # type: ignore[no-any-return]
 
     async def _run_poll_callbacks(self) -> None:
-        for callback in list(getattr(self.spawner, "_callbacks", ())):
+        callbacks, self.spawner._callbacks = list(self.spawner._callbacks), []
+        for callback in callbacks:
             try:
                 await call("Spawner poll callback", callback)
             except Exception:
@@ -462,13 +548,21 @@ class Driver:
         # The route goes first: people who come now get the hub's page, not half-closed connections.
         await tools.routes.delete_server(self.key)
         try:
-            if await self._poll() is None:
+            if await self._may_run():
                 await call("Spawner.stop", spawner.stop)
         except Exception as error:
             if await self._runs_on(server, error):
                 return
-        await self._end(server)
+        await self._clean_up(server)
         tools.observer.stopped(self.key, took_s=time.monotonic() - began)
+
+    async def _may_run(self) -> bool:
+        """False if the spawner says that the server has ended; one that cannot say is asked to stop it all the same."""
+        try:
+            return await self._poll() is None
+        except Exception:
+            log.exception("%s: Spawner.poll failed; stopping what may run", self.key)
+            return True
 
     async def _runs_on(self, server: Server, error: Exception) -> bool:
         """After a failed ``Spawner.stop``: True if the server still runs, and is ready again for another try."""
@@ -480,40 +574,64 @@ class Driver:
         except Exception:
             log.exception("%s: Spawner.poll failed too; taking the server for gone", self.key)
             return False
-        if not runs or server.endpoint is None:
+        if not runs or server.endpoint is None or server.failure is not None:
+            # A server whose start failed was never good for anything: its owner shall see the failure.
             return False
-        await self._tools.routes.add_server(self.key, server.endpoint)
+        await self._add_route_quietly(server.endpoint)
         async with self._tools.store.begin() as tx:
             await tx.servers.mark_ready(self.lease, now=utcnow(), was=Phase.STOPPING)
         self._announce()
         return True
 
-    async def _end(self, server: Server) -> None:
+    async def _clean_up(self, server: Server) -> None:
         tools, spawner = self._tools, self.spawner
-        if not spawner.will_resume:
-            async with tools.store.begin() as tx:
-                await credentials.revoke(
-                    tx,
-                    user_id=server.user_id,
-                    server_path=tools.views.server_path(self.key),
-                    client_id=self._client_id,
-                )
+        await self._revoke(server, keep=spawner.will_resume)
         await self._quietly("Spawner.post_stop_hook", spawner.run_post_stop_hook)
-        spawner.clear_state()
-        state = spawner.get_state() or {}
+        state: Mapping[str, Json] = {}
+        try:
+            spawner.clear_state()
+            state = spawner.get_state() or {}
+        except Exception:
+            log.exception("%s: the spawner could not clear its state", self.key)
         tools.spawners.set_endpoint(spawner, None)
-        spawner._stop_pending = False
-        async with tools.store.begin() as tx:
-            told = await tx.servers.events_from(server.id, server.generation, 0)
-            if told and not told[-1].is_last:
-                await tx.servers.add_event(self.lease, failed_event(server.failure), now=utcnow())
-            removed = await tx.servers.is_to_be_removed(server.id)
-            await tx.servers.mark_stopped(self.lease, state=state, now=utcnow())
         await self._quietly("Authenticator.post_spawn_stop", tools.authenticator.post_spawn_stop, spawner.user, spawner)
-        if removed:
-            await self._quietly("Spawner.delete_forever", spawner.delete_forever)
-            async with tools.store.begin() as tx:
-                await tx.servers.delete(server.id)
+        spawner._stop_pending = False
+        await self._close(server, state=state)
+
+    async def _revoke(self, server: Server, *, keep: bool = False) -> None:
+        """Take the server's credentials, unless the spawner wants to ``keep`` them."""
+        if keep:
+            return
+        async with self._tools.store.begin() as tx:
+            # Proves the lease: if another hub has started the server again meanwhile, the credentials are its own.
+            await tx.servers.set_oauth_client(self.lease, None)
+            await credentials.revoke(
+                tx,
+                user_id=server.user_id,
+                server_path=self._tools.views.server_path(self.key),
+                client_id=self._client_id,
+            )
+
+    async def _close(self, server: Server, *, state: Mapping[str, Json] | None) -> None:
+        """Say in the row that the server has stopped, or remove it if that is wanted: the last thing that we do."""
+        forgotten = False
+        while True:
+            async with self._tools.store.begin() as tx:
+                removed = await tx.servers.is_to_be_removed(server.id)
+                if not removed or forgotten:
+                    told = await tx.servers.events_from(server.id, server.generation, 0)
+                    if told and not told[-1].is_last:
+                        await tx.servers.add_event(self.lease, failed_event(server.failure), now=utcnow())
+                        if server.failure is None and self._counts_failures():
+                            await tx.facts.remove(FAILURES)  # a start that was cancelled is none that failed
+                    await tx.servers.mark_stopped(self.lease, state=state, now=utcnow())
+                    if removed:
+                        # in the same step: once it is stopped, anybody may start it again
+                        await tx.servers.delete(server.id)
+                    break
+            if self.spawner is not None:
+                await self._quietly("Spawner.delete_forever", self.spawner.delete_forever)
+            forgotten = True
         self._announce()
 
     async def _quietly(self, what: str, function: Callable[..., Any], *args: Any) -> None:
@@ -524,14 +642,12 @@ class Driver:
 
     # --
 
-    async def _build(self, server: Server) -> Any:
+    async def _view(self, server: Server) -> UserView:
         user = await self._owner(server)
-        tools = self._tools
-        async with tools.store.read() as tx:
+        async with self._tools.store.read() as tx:
             groups = await tx.groups.list_of_user(user.id)
             servers = await tx.servers.list_of_user(user.id)
-        view = tools.views.user(user, groups=groups, servers=servers)
-        return tools.spawners.build(server, view)
+        return self._tools.views.user(user, groups=groups, servers=servers)
 
     async def _owner(self, server: Server) -> User:
         async with self._tools.store.read() as tx:
@@ -539,6 +655,12 @@ class Driver:
         if user is None:
             raise LeaseLost(f"the owner of {self.key} is gone")
         return user
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task that runs a plugin's code and wait for its end, but not for ever."""
+    task.cancel()
+    await asyncio.wait({task}, timeout=MOST_RELUCTANCE_S)
 
 
 def ready_event(url: str) -> dict[str, Json]:

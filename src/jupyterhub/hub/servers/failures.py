@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jupyterhub.utils import AnyTimeoutError
 from jupyterhub.words.errors import SpawnFailed
 from jupyterhub.words.models import Failure
 
@@ -26,7 +27,7 @@ def judge(error: BaseException) -> Verdict:
     """Classify what a start raised."""
     public = str(getattr(error, "jupyterhub_message", "") or "")
     html = str(getattr(error, "jupyterhub_html_message", "") or "")
-    if isinstance(error, TimeoutError):
+    if isinstance(error, AnyTimeoutError):
         failure = Failure(message=str(error) or "timeout", status=500, public_message=public, html_message=html)
         return Verdict(failure, "error", "timeout")
     status = getattr(error, "status_code", None)

@@ -12,7 +12,9 @@ import random
 import time
 
 from jupyterhub.hub import metrics
+from jupyterhub.words.models import Phase
 
+from .driver import wanted_topic
 from .servers import Servers
 
 log = logging.getLogger("jupyterhub.servers")
@@ -35,7 +37,7 @@ class Reconciler:
         pending = set(taken)
         limit_s = 86400.0 if wait_s < 0 else max(1.0, wait_s)
         while pending and time.monotonic() - began < limit_s:
-            pending = {server_id for server_id in pending if await self._is_undecided(server_id)}
+            pending &= await self._undecided()
             if pending:
                 await asyncio.sleep(0.05)
         took_s = time.monotonic() - began
@@ -52,18 +54,29 @@ class Reconciler:
                 log.exception("looking for servers without a hub failed; trying again")
 
     async def look(self) -> list[int]:
-        """Take over all orphans that nobody else is faster for; give their numbers."""
+        """Take over all orphans that nobody else is faster for; give their numbers.
+
+        Also the slow look for all drivers of this hub together: those whose server somebody wants stopped are told so,
+        in case that it was asked for on another hub and the notice got lost.
+        """
         servers = self._servers
         async with servers.tools.store.read() as tx:
             orphans = await tx.servers.list_orphans()
             mine = await tx.servers.held_ids(servers.hub_id)
+            unwanted = [s.id for s in await tx.servers.list_in([Phase.STOPPING]) if s.hub_id == servers.hub_id]
+        for server_id in unwanted:
+            servers.tools.notices.announce(wanted_topic(server_id))
         taken: list[int] = []
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def take(server_id: int) -> None:
             async with gate:
-                if await servers.adopt(by_id[server_id]):
-                    taken.append(server_id)
+                try:
+                    if await servers.adopt(by_id[server_id]):
+                        taken.append(server_id)
+                except Exception:
+                    # one that fails must not keep the others from their driver; it is still there at the next look
+                    log.exception("%s: could not be taken over", by_id[server_id].key)
 
         by_id = {server.id: server for server in orphans}
         await asyncio.gather(*(take(server_id) for server_id in by_id))
@@ -73,10 +86,8 @@ class Reconciler:
                 await servers.resume(server_id)
         return taken
 
-    async def _is_undecided(self, server_id: int) -> bool:
-        driver = self._servers.drivers.get(server_id)
-        if driver is None:
-            return False
+    async def _undecided(self) -> set[int]:
+        """The numbers of the servers driven here that are neither ready nor stopped."""
         async with self._servers.tools.store.read() as tx:
-            server = await tx.servers.find_by_id(server_id)
-        return server is not None and not (server.is_ready or server.is_stopped)
+            moving = await tx.servers.list_in([Phase.STARTING, Phase.CHECKING, Phase.STOPPING])
+        return {server.id for server in moving} & self._servers.drivers.keys()

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from jupyterhub.hub import addresses
@@ -32,6 +33,10 @@ log = logging.getLogger("jupyterhub.servers")
 
 #: a waiter looks at the row at least this often, announced or not
 SLOW_LOOK_S = 1.0
+#: how long drivers that were cancelled may take to end
+LET_GO_S = 10.0
+#: how long a driver waits for the one before it on the same server, which has nothing left to write
+PREDECESSOR_S = 20.0
 #: silence on a progress stream after which a keep-alive is due
 KEEP_ALIVE_S = 8.0
 
@@ -44,6 +49,10 @@ class Servers:
         self.hub_id = hub_id
         self.drivers: dict[int, Driver] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        #: all tasks of drivers, also those that end while another driver of the same server waits for them
+        self._running: set[asyncio.Task[None]] = set()
+        #: servers whose lease is being taken: they have no driver yet, and will have one
+        self._taking: set[int] = set()
         tools.views.live_spawner = self._live_spawner
         tools.views.live_keys = self._live_keys
 
@@ -140,6 +149,9 @@ class Servers:
             await self._rename_in_plugin(server, name)
         label = UNSET if isinstance(display_name, Unset) else named.check_display_name(display_name)
         async with self.tools.store.begin() as tx:
+            current = await tx.servers.find_by_id(server.id)
+            if current is not None and current.is_active:
+                raise Invalid(f"{key.user}'s server '{key.name}' is active. Stop it before changing it.")
             if new_key != key:
                 if await tx.servers.find(new_key):
                     raise Conflict(f"{key.user} has a server '{new_key.name}' already.")
@@ -215,31 +227,40 @@ class Servers:
                         await tx.servers.set_display_name(server.id, label)
             return server
         label, allowed = await self._check_new(key, display_name, handler) if key.name else ("", 0)
-        async with self.tools.store.begin() as tx:
-            if found := await tx.servers.find(key):
-                return found
-            if key.name:
-                named.check_number(await tx.servers.count_named(user.id), allowed, key.user)
-            return await tx.servers.create(user.id, key.name, display_name=label)
+        try:
+            async with self.tools.store.begin() as tx:
+                if found := await tx.servers.find(key):
+                    return found
+                if key.name:
+                    named.check_number(await tx.servers.count_named(user.id), allowed, key.user)
+                return await tx.servers.create(user.id, key.name, display_name=label)
+        except AlreadyExists:
+            # made on another hub since we looked: join whoever was faster
+            made = await self.find(key)
+            if made is None:
+                raise
+            return made
 
     async def _begin(self, server: Server, user_options: Mapping[str, Json] | None, handler: Any) -> Server:
         """Write that the server is starting and that this hub drives it; join if another request was faster."""
         settings, now = self.tools.settings, utcnow()
         limits = SpawnLimits(settings.concurrent_spawn_limit, settings.active_server_limit)
-        async with self.tools.store.begin() as tx:
-            lease = await tx.servers.begin_start(
-                server.id, hub_id=self.hub_id, limits=limits, now=now, user_options=user_options
-            )
+        with self._taking_lease_of(server.id):
+            async with self.tools.store.begin() as tx:
+                lease = await tx.servers.begin_start(
+                    server.id, hub_id=self.hub_id, limits=limits, now=now, user_options=user_options
+                )
+                if lease is not None:
+                    await tx.servers.add_event(lease, REQUESTED, now=now)
+                current = await tx.servers.find_by_id(server.id)
+                if lease is None and current is not None and current.is_stopped:
+                    await self._refuse(tx, limits)
+            if current is None:
+                raise NotFound(f"No such server: {server.key}")
             if lease is not None:
-                await tx.servers.add_event(lease, REQUESTED, now=now)
-            current = await tx.servers.find_by_id(server.id)
-            if lease is None and current is not None and current.is_stopped:
-                await self._refuse(tx, limits)
-        if current is None:
-            raise NotFound(f"No such server: {server.key}")
-        if lease is not None:
-            self.drive(current, lease, handler=handler)
-        elif current.phase is Phase.STOPPING:
+                self.drive(current, lease, handler=handler)
+                return current
+        if current.phase is Phase.STOPPING:
             raise Invalid(f"{_name(server.key)} is still stopping. Wait for it to stop, then start it again.")
         elif current.phase is not Phase.STARTING:
             raise Invalid(f"{_name(server.key)} is already running.")
@@ -305,6 +326,8 @@ class Servers:
         self.tools.notices.announce(wanted_topic(server.id))
         self.tools.notices.announce(server_topic(server.id))
         seen = await self._wait(server, until=lambda s: s.phase is not Phase.STOPPING, within_s=wait_s)
+        if seen is not None and seen.is_stopped and remove:
+            await self._remove(seen)  # it had stopped before it was to be removed
         return seen is None or seen.is_stopped
 
     async def stop_all_of(self, user: User, *, wait_s: float = 30.0) -> None:
@@ -339,7 +362,8 @@ class Servers:
     async def _remove(self, server: Server) -> None:
         await self._forget_in_plugin(server)
         async with self.tools.store.begin() as tx:
-            await tx.servers.delete(server.id)
+            if not await tx.servers.delete_stopped(server.id) and await tx.servers.find_by_id(server.id):
+                raise Invalid(f"{_name(server.key)} has just been started again. Stop it before removing it.")
 
     async def _forget_in_plugin(self, server: Server) -> None:
         try:
@@ -370,7 +394,11 @@ class Servers:
                 raise Invalid(f"{_name(key)} is not starting.")
             yield failed_event(server.failure)
             return
-        async for event in self._follow(server):
+        last = await self._last_event(server)
+        if last is not None and server.phase is Phase.STOPPING:
+            raise Invalid(f"{_name(key)} is being stopped.")
+        # Of a server that is being checked again the old events say nothing: whether it is ready is the question.
+        async for event in self._follow(server, after_last=last is not None):
             yield event
 
     async def _last_event(self, server: Server) -> dict[str, Json] | None:
@@ -378,14 +406,18 @@ class Servers:
             events = await tx.servers.events_from(server.id, server.generation, 0)
         return dict(events[-1].data) if events and events[-1].is_last else None
 
-    async def _follow(self, server: Server) -> AsyncIterator[dict[str, Json] | None]:
+    async def _follow(self, server: Server, *, after_last: bool) -> AsyncIterator[dict[str, Json] | None]:
         seen = 0
+        if after_last:
+            async with self.tools.store.read() as tx:
+                seen = (await tx.servers.events_from(server.id, server.generation, 0))[-1].seq + 1
         silent_since = time.monotonic()
         with self.tools.notices.watch(server_topic(server.id)) as watch:
             while True:
                 async with self.tools.store.read() as tx:
-                    events = await tx.servers.events_from(server.id, server.generation, seen)
+                    # the row first: the events of a row that is ready then include the ready event
                     current = await tx.servers.find_by_id(server.id)
+                    events = await tx.servers.events_from(server.id, server.generation, seen)
                 for event in events:
                     seen, silent_since = event.seq + 1, time.monotonic()
                     yield dict(event.data)
@@ -454,14 +486,18 @@ class Servers:
         driver = Driver(server, lease, tools=self.tools, handler=handler)
         before = self._tasks.get(server.id)
         task = asyncio.create_task(self._run(driver, before), name=f"driver of {server.key}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         self.drivers[server.id], self._tasks[server.id] = driver, task
 
     async def _run(self, driver: Driver, before: asyncio.Task[None] | None) -> None:
         """Run a driver after the one before it, which is about to end, and forget it then."""
-        if before is not None and not before.done():
-            await asyncio.wait({before})
         server_id = driver.lease.server_id
         try:
+            if before is not None and not before.done():
+                await asyncio.wait({before}, timeout=PREDECESSOR_S)
+                if not before.done():
+                    log.error("%s: the driver before this one does not end; going on without it", driver.key)
             await driver.run()
         finally:
             if self.drivers.get(server_id) is driver:
@@ -470,29 +506,48 @@ class Servers:
 
     async def let_go(self) -> None:
         """End all drivers of this hub and leave the servers running: whoever has the rows takes them over."""
-        tasks = list(self._tasks.values())
+        tasks = set(self._running)
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=10)
+            _, reluctant = await asyncio.wait(tasks, timeout=LET_GO_S)
+            for task in reluctant:
+                log.error("%s does not let itself be cancelled; its lease keeps it from writing", task.get_name())
 
     async def adopt(self, server: Server) -> bool:
         """Take over a server whose hub is gone; False if another hub was faster."""
-        async with self.tools.store.begin() as tx:
-            lease = await tx.servers.take_over(server, hub_id=self.hub_id)
-        if lease is None:
-            return False
-        current = await self.find(server.key)
-        if current is not None:
-            self.drive(current, lease)
-        return True
+        with self._taking_lease_of(server.id):
+            async with self.tools.store.begin() as tx:
+                lease = await tx.servers.take_over(server, hub_id=self.hub_id)
+            if lease is not None:
+                self.drive(server, lease)
+        return lease is not None
 
     async def resume(self, server_id: int) -> None:
         """Drive on a server that this hub holds and whose driver has failed."""
         async with self.tools.store.read() as tx:
             server = await tx.servers.find_by_id(server_id)
-        if server is not None and server.hub_id == self.hub_id and server_id not in self.drivers:
+        if server is None or server.hub_id != self.hub_id or self._has_driver(server_id):
+            return
+        if server.phase is Phase.STARTING:
+            # An interrupted start like any other: what it left behind is looked for, and attempts are counted.
+            await self.adopt(server)
+        else:
             self.drive(server, Lease(server.id, server.generation, self.hub_id))
+
+    def _has_driver(self, server_id: int) -> bool:
+        return server_id in self.drivers or server_id in self._taking
+
+    @contextmanager
+    def _taking_lease_of(self, server_id: int) -> Iterator[None]:
+        """Between the commit that gives us a lease and its driver, the reconciler shall not think that it has none."""
+        ours = server_id not in self._taking
+        self._taking.add(server_id)
+        try:
+            yield
+        finally:
+            if ours:
+                self._taking.discard(server_id)
 
     # --
 

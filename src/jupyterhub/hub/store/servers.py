@@ -188,6 +188,16 @@ class Servers:
         await self._drop_endpoint(server_id)
         await self._db.execute(delete(_spawners).where(_spawners.c.id == server_id))
 
+    async def delete_stopped(self, server_id: int) -> bool:
+        """Remove the row of a server if it is stopped; False, and nothing happens, if it is not or there is none."""
+        stopped = select(_states.c.spawner_id).where(
+            _states.c.spawner_id == server_id, _states.c.phase == Phase.STOPPED
+        )
+        if (await self._db.execute(stopped.with_for_update())).first() is None:
+            return False
+        await self.delete(server_id)
+        return True
+
     async def rename(self, server_id: int, name: str) -> None:
         await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(name=name))
 
@@ -265,6 +275,8 @@ class Servers:
                 phase_since=to_db(now),
                 failure=null(),
                 attempts=1,
+                # asked for in an earlier life, too late
+                remove_when_stopped=False,
             )
         )
         if result.rowcount != 1:
