@@ -76,15 +76,23 @@ class Person:
         return str(output.first.inner_text()).strip()
 
 
+#: a start that takes a moment: on a quick machine the progress page would be gone before anybody sees it
+UNHURRIED = """
+import asyncio
+c.Spawner.default_url = "/lab"
+c.Spawner.pre_spawn_hook = lambda spawner: asyncio.sleep(4)
+"""
+
+
 def test_a_day_in_jupyterlab_which_does_not_notice_that_the_hub_was_killed(
     make_hub: Callable[..., Hub], chromium: Any
 ) -> None:
-    hub = make_hub('c.Spawner.default_url = "/lab"\n').start()
+    hub = make_hub(UNHURRIED).start()
     ada = Person(chromium, hub, "ada")
     ada.page.goto(hub.url)
     ada.look("login")
     ada.log_in()
-    ada.page.wait_for_selector("#progress-log", timeout=10_000)
+    ada.page.get_by_role("heading", name="Your server is starting up.").wait_for(timeout=20_000)
     ada.look("spawn-pending")
     ada.wait_for_lab()
     ada.new_notebook()
