@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from jupyterhub.hub.store.store import Store, Transaction
 from jupyterhub.rbac.scope_set import EVERYTHING, ListFilter
-from jupyterhub.words.models import Window
+from jupyterhub.words.models import Phase, Window
 from jupyterhub.words.names import ServerKey
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -43,6 +43,9 @@ HOT: dict[str, Read] = {
     "servers.list_of_user": lambda tx: tx.servers.list_of_user(1),
     "servers.list_of_users": lambda tx: tx.servers.list_of_users([1, 2]),
     "servers.held_ids": lambda tx: tx.servers.held_ids("hub"),
+    "servers.list_orphans": lambda tx: tx.servers.list_orphans(),
+    "servers.list_in": lambda tx: tx.servers.list_in([Phase.STOPPING]),
+    "servers.count": lambda tx: tx.servers.count(),
     "oauth.find_client": lambda tx: tx.oauth.find_client("lab"),
     "shares.list_of_server": lambda tx: tx.shares.list_of_server(1, Window()),
     "shares.find_code": lambda tx: tx.shares.find_code(SECRET, NOON),

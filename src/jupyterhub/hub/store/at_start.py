@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, false, func, insert, literal, select, true, update
+from sqlalchemy import delete, exists, false, func, literal, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import tables as t
-from .inserts import add_missing
+from .inserts import add_missing, add_missing_from
 from .roles import Kind
 
 #: values of one IN; SQLite and PostgreSQL take some 32,000
@@ -124,8 +124,8 @@ class AtStart:
         """Give a role to all users that have none; say to how many."""
         links = t.user_role_map
         columns = ["user_id", "role_id", "managed_by_auth"]
-        missing = _USERS_WITHOUT_ROLES.add_columns(literal(role_id), false())
-        return (await self._db.execute(insert(links).from_select(columns, missing))).rowcount
+        missing = _USERS_WITHOUT_ROLES.add_columns(literal(role_id), false()).order_by(t.users.c.id)
+        return await add_missing_from(self._db, links, columns, missing)
 
     # -- admins
 

@@ -80,6 +80,9 @@ def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: 
                 settings.setdefault("max_overflow", 8)
     else:
         settings.setdefault("pool_pre_ping", True)
+        # What the repositories rely on: who has waited for a row sees what the other has written. MySQL has another
+        # level unless told, and an administrator may have given PostgreSQL one.
+        settings.setdefault("isolation_level", "READ COMMITTED")
     try:
         engine = create_async_engine(url, **settings)
     except ModuleNotFoundError as error:

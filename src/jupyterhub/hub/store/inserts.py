@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Select, Table, insert
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,6 +34,20 @@ async def add_missing(db: AsyncConnection, table: Table, rows: Sequence[Mapping[
         case _:
             statement = insert(table)
     await db.execute(statement, list(rows))
+
+
+async def add_missing_from(db: AsyncConnection, table: Table, columns: Sequence[str], rows: Select[Any]) -> int:
+    """Insert what a statement selects, but for rows whose key is taken; give how many. ``rows`` have an order."""
+    statement: Any
+    match db.dialect.name:
+        case "sqlite":
+            statement = sqlite.insert(table).from_select(columns, rows).on_conflict_do_nothing()
+        case "postgresql":
+            statement = postgresql.insert(table).from_select(columns, rows).on_conflict_do_nothing()
+        case _:
+            # here a selecting INSERT locks what it reads, so that nobody comes between
+            statement = insert(table).from_select(columns, rows)
+    return (await db.execute(statement)).rowcount
 
 
 async def put(db: AsyncConnection, table: Table, key: str, row: Mapping[str, Any]) -> None:

@@ -71,14 +71,15 @@ class OAuth:
         """Remove the clients that belong to no server, running or stopped, and to no service; give how many."""
         used_by_servers = select(t.spawners.c.oauth_client_id).where(t.spawners.c.oauth_client_id.is_not(None))
         used_by_services = select(t.services.c.oauth_client_id).where(t.services.c.oauth_client_id.is_not(None))
-        result = await self._db.execute(
-            delete(_clients).where(
-                _clients.c.identifier != HUB_CLIENT,
-                _clients.c.identifier.not_in(used_by_servers),
-                _clients.c.identifier.not_in(used_by_services),
-            )
+        unused = (
+            _clients.c.identifier != HUB_CLIENT,
+            _clients.c.identifier.not_in(used_by_servers),
+            _clients.c.identifier.not_in(used_by_services),
         )
-        return result.rowcount
+        # Held first and then looked at again: a DELETE that had to wait for a start which takes a client into use would
+        # see the client as the start left it, but the servers as they were before.
+        await self._db.execute(select(_clients.c.id).where(*unused).order_by(_clients.c.id).with_for_update())
+        return (await self._db.execute(delete(_clients).where(*unused))).rowcount
 
     async def issuer(self, identifier: str) -> IssuingClient:
         """Tell which server or service a client belongs to; neither for the hub's own, or one that is unknown."""

@@ -17,11 +17,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.words.clock import from_db, to_db
-from jupyterhub.words.errors import AlreadyExists, LeaseLost
+from jupyterhub.words.errors import AlreadyExists, LeaseLost, NotFound
 from jupyterhub.words.models import Endpoint, Failure, Json, Lease, Phase, Server, ServerEvent, SpawnLimits, Target
 from jupyterhub.words.names import ServerKey
 
 from . import tables as t
+from .inserts import add_missing_from
 
 _states, _spawners, _endpoints = t.server_states, t.spawners, t.servers
 
@@ -57,6 +58,9 @@ _BY_ID = _SERVER.where(_spawners.c.id == bindparam("server_id"))
 _OF_USER = _SERVER.where(_spawners.c.user_id == bindparam("owner_id")).order_by(_spawners.c.name)
 _OF_USERS = _SERVER.where(_spawners.c.user_id.in_(bindparam("owner_ids", expanding=True))).order_by(_spawners.c.name)
 
+#: states to choose servers by, apart from those that are read with them
+_chosen = _states.alias("chosen")
+
 _TOUCH = (
     update(_spawners)
     .where(
@@ -65,6 +69,9 @@ _TOUCH = (
     )
     .values(last_activity=bindparam("seen"))
 )
+
+#: Named one by one, so that the index of phases finds the few that are active; "not stopped" would read all rows.
+_ACTIVE = [phase.value for phase in Phase if phase is not Phase.STOPPED]
 
 _LEASE = and_(
     _states.c.spawner_id == bindparam("lease_server"),
@@ -94,6 +101,16 @@ def _server(row: Any) -> Server:
         hub_id=row.hub_id,
         failure=Failure(**row.failure) if row.failure else None,
     )
+
+
+def _number_in(phases: Sequence[str]) -> Any:
+    """How many servers are in these phases, for a condition of an UPDATE of the same table.
+
+    Counted inside of a table of its own: MySQL refuses a subquery about the table that is being changed, but not this.
+    """
+    other = _states.alias("other")
+    counted = select(func.count().label("number")).select_from(other).where(other.c.phase.in_(phases)).subquery()
+    return select(counted.c.number).scalar_subquery()
 
 
 def _proof(lease: Lease) -> dict[str, Any]:
@@ -129,23 +146,27 @@ class Servers:
 
     async def list_in(self, phases: Collection[Phase]) -> list[Server]:
         """Give all servers in one of these phases."""
-        wanted = _SERVER.where(_states.c.phase.in_([str(phase) for phase in phases])).order_by(_spawners.c.id)
-        return [_server(row) for row in await self._db.execute(wanted)]
+        return await self._list_whose(_chosen.c.phase.in_([str(phase) for phase in phases]))
 
     async def held_ids(self, hub_id: str) -> list[int]:
         """Give the numbers of the servers that one hub drives, or should."""
-        wanted = select(_states.c.spawner_id).where(_states.c.hub_id == hub_id, _states.c.phase != Phase.STOPPED)
+        wanted = select(_states.c.spawner_id).where(_states.c.hub_id == hub_id, _states.c.phase.in_(_ACTIVE))
         return list((await self._db.execute(wanted)).scalars())
 
     async def list_orphans(self) -> list[Server]:
         """Give the servers that want a driver and have none: their hub is gone from ``jhx_replicas``, or never was."""
-        has_hub = exists().where(t.replicas.c.id == _states.c.hub_id)
-        wanted = _SERVER.where(_states.c.phase != Phase.STOPPED, ~has_hub).order_by(_spawners.c.id)
+        has_hub = exists().where(t.replicas.c.id == _chosen.c.hub_id)
+        return await self._list_whose(_chosen.c.phase.in_(_ACTIVE), ~has_hub)
+
+    async def _list_whose(self, *conditions: Any) -> list[Server]:
+        # The few are chosen first. Joined and sorted in one, SQLite reads all servers, because they are in order.
+        ids = select(_chosen.c.spawner_id).where(*conditions)
+        wanted = _SERVER.where(_spawners.c.id.in_(ids)).order_by(_spawners.c.id)
         return [_server(row) for row in await self._db.execute(wanted)]
 
     async def count(self, *phases: Phase) -> int:
         """Count the servers in these phases; without any, all that are not stopped."""
-        chosen = _states.c.phase.in_([str(p) for p in phases]) if phases else _states.c.phase != Phase.STOPPED
+        chosen = _states.c.phase.in_([str(p) for p in phases] or _ACTIVE)
         return (await self._db.execute(select(func.count()).select_from(_states).where(chosen))).scalar_one()
 
     async def count_named(self, user_id: int) -> int:
@@ -162,13 +183,8 @@ class Servers:
         display_name: str | None = None,
         user_options: Mapping[str, Json] | None = None,
     ) -> Server:
-        """Add a stopped server; AlreadyExists if the user has one of this name.
-
-        ``spawners`` has no unique index over (user, name) in the original's schema. The row of the owner is therefore
-        locked first, so that of two hubs that create the same server one sees the row of the other.
-        """
-        lock = select(t.users.c.name).where(t.users.c.id == user_id).with_for_update()
-        owner = (await self._db.execute(lock)).scalar_one()
+        """Add a stopped server; AlreadyExists if the user has one of this name, NotFound if there is no such user."""
+        owner = await self._hold_names_of(user_id)
         key = ServerKey(owner, name)
         if await self.find(key):
             raise AlreadyExists(f"{owner} has a server '{name}' already.")
@@ -199,6 +215,14 @@ class Servers:
         return True
 
     async def rename(self, server_id: int, name: str) -> None:
+        """Give a server another name; AlreadyExists if its owner has another one of this name."""
+        wanted = select(_spawners.c.user_id).where(_spawners.c.id == server_id)
+        user_id = (await self._db.execute(wanted)).scalar_one_or_none()
+        if user_id is not None:
+            owner = await self._hold_names_of(user_id)
+            taken = await self.find(ServerKey(owner, name))
+            if taken is not None and taken.id != server_id:
+                raise AlreadyExists(f"{owner} has a server '{name}' already.")
         await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(name=name))
 
     async def set_display_name(self, server_id: int, display_name: str) -> None:
@@ -217,7 +241,9 @@ class Servers:
     async def touch_many(self, times: Sequence[tuple[int, datetime]]) -> None:
         """Note the activity of several servers, by row id; as with ``touch``, no time moves back."""
         if times:
-            await self._db.execute(_TOUCH, [{"touched": row_id, "seen": to_db(when)} for row_id, when in times])
+            # in one order on all hubs: see Users.touch_many
+            rows = [{"touched": row_id, "seen": to_db(when)} for row_id, when in sorted(times)]
+            await self._db.execute(_TOUCH, rows)
 
     async def meet_rows_of_the_original(self) -> None:
         """Bring our states in line with rows that another program wrote since our last look.
@@ -225,8 +251,9 @@ class Servers:
         The original knows nothing of ours: a server that it created has no state row; one that it started has an
         endpoint while our state says stopped; one that it stopped has none while ours says ready.
         """
-        missing = select(_spawners.c.id).where(~exists().where(_states.c.spawner_id == _spawners.c.id))
-        await self._db.execute(insert(_states).from_select(["spawner_id"], missing))
+        has_state = exists().where(_states.c.spawner_id == _spawners.c.id)
+        missing = select(_spawners.c.id).where(~has_state).order_by(_spawners.c.id)
+        await add_missing_from(self._db, _states, ["spawner_id"], missing)
         has_endpoint = exists().where(_spawners.c.id == _states.c.spawner_id, _spawners.c.server_id.is_not(None))
         await self._db.execute(
             update(_states)
@@ -257,13 +284,10 @@ class Servers:
         """
         await self._serialise_limits(limits)
         allowed = [_states.c.spawner_id == server_id, _states.c.phase == Phase.STOPPED]
-        other = _states.alias("other")
         if limits.concurrent:
-            starting = select(func.count()).select_from(other).where(other.c.phase == Phase.STARTING)
-            allowed.append(starting.scalar_subquery() < limits.concurrent)
+            allowed.append(_number_in([Phase.STARTING.value]) < limits.concurrent)
         if limits.active:
-            active = select(func.count()).select_from(other).where(other.c.phase != Phase.STOPPED)
-            allowed.append(active.scalar_subquery() < limits.active)
+            allowed.append(_number_in(_ACTIVE) < limits.active)
         result = await self._db.execute(
             update(_states)
             .where(*allowed)
@@ -426,6 +450,18 @@ class Servers:
         return [ServerEvent(seq=row.seq, data=row.data) for row in await self._db.execute(wanted)]
 
     # --
+
+    async def _hold_names_of(self, user_id: int) -> str:
+        """Let nobody else give names to the servers of this user until the end of the transaction; give its name.
+
+        ``spawners`` has no unique index over (user, name) in the original's schema. The row of the owner is locked
+        instead, but not against rows that only refer to it, such as new tokens. NotFound if there is no such user.
+        """
+        lock = select(t.users.c.name).where(t.users.c.id == user_id).with_for_update(key_share=True)
+        owner = (await self._db.execute(lock)).scalar_one_or_none()
+        if owner is None:
+            raise NotFound()
+        return str(owner)
 
     async def _prove(self, lease: Lease) -> None:
         """Hold the state row for the rest of the transaction, if the lease is still good; else LeaseLost."""

@@ -124,7 +124,9 @@ class Shares:
 
         No index keeps two shares of one server with one user apart, and extending one reads it first.
         """
-        await self._db.execute(select(t.spawners.c.id).where(t.spawners.c.id == server_id).with_for_update())
+        await self._db.execute(
+            select(t.spawners.c.id).where(t.spawners.c.id == server_id).with_for_update(key_share=True)
+        )
 
     async def create(
         self,

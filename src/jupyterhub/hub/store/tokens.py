@@ -162,7 +162,8 @@ class Tokens:
         await self._db.execute(_TOUCH, {"touched": token_id, "seen": to_db(when)})
 
     async def touch_many(self, seen: Iterable[tuple[int, datetime]]) -> None:
-        rows = [{"touched": token_id, "seen": to_db(when)} for token_id, when in seen]
+        # in one order on all hubs: see Users.touch_many
+        rows = [{"touched": token_id, "seen": to_db(when)} for token_id, when in sorted(seen)]
         if rows:
             await self._db.execute(_TOUCH, rows)
 

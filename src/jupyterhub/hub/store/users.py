@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, null, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.rbac.scope_set import ListFilter
 from jupyterhub.words.clock import from_db, to_db, utcnow
-from jupyterhub.words.errors import AlreadyExists
+from jupyterhub.words.errors import AlreadyExists, NotFound
 from jupyterhub.words.models import Json, Phase, User, Window
 from jupyterhub.words.unset import UNSET, Unset
 
@@ -42,6 +42,9 @@ _TOUCH = (
     )
     .values(last_activity=bindparam("seen"))
 )
+
+#: SQLSTATE of a transaction that was refused because it and another waited for each other
+_DEADLOCK: Final = "40P01"
 
 #: sort → ascending, descending. Engines differ in where they put NULL, so it has an order of its own; where there is
 #: none (ids, names) it is left out, because it would keep the index from being used.
@@ -158,7 +161,10 @@ class Users:
         try:
             async with self._db.begin_nested():
                 await self._db.execute(insert(_users), rows)
-        except IntegrityError as error:
+        except DBAPIError as error:
+            # Two that create the same users in another order wait for each other, until the database refuses one.
+            if not isinstance(error, IntegrityError) and getattr(error.orig, "sqlstate", None) != _DEADLOCK:
+                raise
             raise AlreadyExists("One of these users was created by somebody else meanwhile. Try again.") from error
         found = await self.find_many([row["name"] for row in rows])
         return [found[row["name"]] for row in rows]
@@ -171,7 +177,7 @@ class Users:
         admin: bool | Unset = UNSET,
         user_info: Mapping[str, Json] | Unset | None = UNSET,
     ) -> User:
-        """Change a user; AlreadyExists if the new name is taken."""
+        """Change a user; AlreadyExists if the new name is taken, NotFound if the user was deleted meanwhile."""
         values: dict[str, Any] = {
             column: null() if value is None else value
             for column, value in (("name", name), ("admin", admin), ("user_info", user_info))
@@ -184,7 +190,8 @@ class Users:
             except IntegrityError as error:
                 raise AlreadyExists(f"User {name} already exists") from error
         changed = await self.find_by_id(user_id)
-        assert changed is not None
+        if changed is None:
+            raise NotFound()
         return changed
 
     async def set_admin(self, user_ids: Collection[int], admin: bool) -> None:
@@ -204,7 +211,8 @@ class Users:
         await self._db.execute(_TOUCH, {"touched": user_id, "seen": to_db(when)})
 
     async def touch_many(self, seen: Iterable[tuple[int, datetime]]) -> None:
-        rows = [{"touched": user_id, "seen": to_db(when)} for user_id, when in seen]
+        # in one order on all hubs, or two that write the same rows would wait for each other
+        rows = [{"touched": user_id, "seen": to_db(when)} for user_id, when in sorted(seen)]
         if rows:
             await self._db.execute(_TOUCH, rows)
 
