@@ -438,7 +438,10 @@ class RunningHub:
     async def _end(self, *, started: bool) -> None:
         """Stop what is configured to end with the hub; servers that stay are found again by the next hub."""
         house, settings, ending = self._house, self._house.settings, self._ending
-        end_servers = settings.cleanup_servers if ending.servers is None else ending.servers
+        end_servers = ending.servers
+        if end_servers is None:
+            # Servers end with the last hub, not with each that is replaced; whoever asks for it by name is obeyed.
+            end_servers = settings.cleanup_servers and not await self._others_live()
         end_proxy = settings.cleanup_proxy if ending.proxy is None else ending.proxy
         if self._server is not None:
             self._server.stop()
@@ -457,6 +460,15 @@ class RunningHub:
         if self._server is not None:
             await self._server.close_all_connections()
         log.info("...done")
+
+    async def _others_live(self) -> bool:
+        """Whether other hubs run on this database, which will take over what this one drives."""
+        try:
+            async with self._house.store.read() as tx:
+                return any(replica.id != self._heartbeat.hub_id for replica in await tx.replicas.list())
+        except Exception:
+            log.exception("it is not known whether other hubs run; leaving the servers to them")
+            return True
 
     async def _stop_proxy(self) -> None:
         stopped = self._proxy.stop()

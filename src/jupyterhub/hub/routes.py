@@ -148,9 +148,9 @@ class Routes:
             if when is not None and (server.last_activity is None or when > server.last_activity):
                 seen.append((server, when))
         async with self._store.begin() as tx:
-            for server, when in seen:
-                await tx.servers.touch(server.id, when)
+            # users before servers, as Activity writes them: two hubs that lock in different orders wait for each other
             await tx.users.touch_many([(server.user_id, when) for server, when in seen])
+            await tx.servers.touch_many([(server.id, when) for server, when in seen])
         await self.check(actual)
 
 
