@@ -81,7 +81,8 @@ def test_a_refusal_never_repeats_a_value():
 
 def test_what_is_not_given_is_told_from_null():
     assert bodies.read(bodies.UserChange, {}).auth_state is UNSET
-    assert bodies.read(bodies.UserChange, {"auth_state": None}).auth_state is None
+    with pytest.raises(Invalid):
+        bodies.read(bodies.UserChange, {"auth_state": None})
 
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "", 0, False])
@@ -106,6 +107,10 @@ def test_options_of_a_server_stand_alone_or_below_a_key(value: Any, display_name
     )
 
 
-def test_a_key_beside_the_options_of_a_server_is_refused():
+def test_a_key_beside_the_options_of_a_server_is_let_pass():
+    assert bodies.read_server_options({"user_options": {"a": 1}, "zz": 2}).user_options == {"a": 1}
+
+
+def test_a_label_that_is_null_is_refused():
     with pytest.raises(Invalid):
-        bodies.read_server_options({"user_options": {}, "image": "x"})
+        bodies.read_server_options({"display_name": None})

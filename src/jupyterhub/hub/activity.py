@@ -103,16 +103,16 @@ class Activity:
 
         Times are text in any form that dateutil reads. Invalid if any of it cannot be right: then nothing is stored.
         """
-        if last_activity is None and not servers:
-            raise Invalid("A report of activity needs 'last_activity' or 'servers'.")
-        latest = utcnow() + MAX_AHEAD
-        user_time = None if last_activity is None else parsed_time(last_activity, latest)
-        server_times = {name: parsed_time(text, latest) for name, text in servers.items()}
         report = _Batch()
         async with self._store.read() as tx:
             user = await tx.users.find(user_name)
             if user is None:
                 raise NotFound()
+            if last_activity is None and not servers:
+                raise Invalid("A report of activity needs 'last_activity' or 'servers'.")
+            latest = utcnow() + MAX_AHEAD
+            user_time = None if last_activity is None else parsed_time(last_activity, latest)
+            server_times = {name: parsed_time(text, latest) for name, text in servers.items()}
             if server_times:
                 known = {server.key.name: server for server in await tx.servers.list_of_user(user.id)}
                 for name, when in server_times.items():

@@ -15,8 +15,7 @@ from jupyterhub.hub.store.store import Store, Transaction
 from jupyterhub.rbac.scope_set import ListFilter
 from jupyterhub.words.errors import AlreadyExists, Denied, Invalid, NotFound
 from jupyterhub.words.models import Group, Json, Window
-
-MAX_NAME_LENGTH = 255
+from jupyterhub.words.names import MAX_NAME_LENGTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,13 +34,12 @@ from jupyterhub.words import secret_hash
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import ConfigurationError, Invalid
 from jupyterhub.words.models import Json, OAuthClient, Token, User
-from jupyterhub.words.names import ServerKey
+from jupyterhub.words.names import MAX_NAME_LENGTH, ServerKey
 
 log = logging.getLogger("jupyterhub.start")
 
 #: note of the tokens that the configuration brings
 CONFIG_NOTE = "from config"
-MAX_GROUP_NAME_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,8 +265,8 @@ async def _read_groups(described: Mapping[str, Any], names: _Names) -> list[_Gro
     groups: list[_Group] = []
     for name, value in described.items():
         where = f"c.JupyterHub.load_groups[{name!r}]"
-        if not isinstance(name, str) or not 0 < len(name) <= MAX_GROUP_NAME_LENGTH:
-            raise ConfigurationError(f"{where}: the name of a group must have 1 to {MAX_GROUP_NAME_LENGTH} characters.")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
+            raise ConfigurationError(f"{where}: the name of a group must have 1 to {MAX_NAME_LENGTH} characters.")
         properties = None
         users = value
         if isinstance(value, Mapping):

@@ -58,7 +58,8 @@ class ServiceSpec:
     #: the system user that a managed service runs as, "" for the hub's own
     user: str = ""
     info: Mapping[str, Json] = field(default_factory=dict)
-    display: bool = True
+    #: None: nobody said; it is displayed then
+    display: bool | None = None
     timeout_s: int = 30
     oauth_client_id: str = ""
     oauth_redirect_uri: str | None = None
@@ -139,7 +140,7 @@ def parse_service(described: Mapping[str, Any], settings: HubSettings) -> Servic
         environment=dict(described.get("environment") or {}),
         user=described.get("user", ""),
         info=dict(described.get("info") or {}),
-        display=bool(described.get("display", True)),
+        display=None if described.get("display") is None else bool(described["display"]),
         timeout_s=int(described.get("timeout", 30)),
         oauth_client_id=client_id,
         oauth_redirect_uri=redirect if has_oauth else None,

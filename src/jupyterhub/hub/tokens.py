@@ -183,7 +183,7 @@ class Tokens:
             check_scopes_exist(scopes, self._registry)
             return list(dict.fromkeys(scopes))
         wanted: dict[str, None] = {}
-        for name in roles or [TOKEN_ROLE]:
+        for name in [TOKEN_ROLE] if roles is None else roles:
             role = await tx.roles.find(name)
             if role is None:
                 raise Invalid(f"There is no role {name!r}.")

@@ -7,11 +7,13 @@ the configuration are in ``hub/initial.py``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jupyterhub.crypto import EncryptionUnavailable
 from jupyterhub.hub.activity import Activity
+from jupyterhub.hub.auth_state import AuthStates
 from jupyterhub.hub.metrics import TOTAL_USERS
 from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import Views
@@ -70,6 +72,7 @@ class Users:
     ) -> None:
         self._store, self._authenticator, self._views = store, authenticator, views
         self._servers, self._activity = servers, activity
+        self._auth_states = AuthStates(store=store, authenticator=authenticator)
 
     # -- reading
 
@@ -195,7 +198,7 @@ class Users:
         *,
         new_name: str | Unset = UNSET,
         admin: bool | Unset = UNSET,
-        auth_state: Json | Unset = UNSET,
+        auth_state: Mapping[str, Json] | Unset | None = UNSET,
         requester: Requester,
     ) -> UserDetails:
         """Rename a user, change their admin flag (and with it the role), replace their auth state; all or nothing."""
@@ -207,8 +210,7 @@ class Users:
             new_name = await self.normalised(new_name)
             if new_name != name:
                 await self._check_names([new_name])
-        if auth_state is not UNSET and auth_state is not None and not self._authenticator.enable_auth_state:
-            raise Invalid("auth_state cannot be kept: Authenticator.enable_auth_state is off.")
+        encrypted = UNSET if auth_state is UNSET else await self._encrypted(auth_state)
         async with self._store.begin() as tx:
             user = await _found(tx, name)
             if not requester.admin and user.admin:
@@ -220,9 +222,18 @@ class Users:
                 user = await tx.users.update(user.id, name=renamed, admin=admin)
             if admin is not UNSET:
                 await sync_admin_role(tx, user.id, admin)
-        if auth_state is not UNSET:
-            await self._views.save_auth_state(user.id, auth_state)
+            if encrypted is not UNSET:
+                await tx.users.set_auth_state(user.id, encrypted)
         return await self.details(user.name)
+
+    async def _encrypted(self, auth_state: Mapping[str, Json] | None) -> bytes | None:
+        if auth_state is not None and not self._auth_states.enabled:
+            raise Invalid("auth_state cannot be kept: Authenticator.enable_auth_state is off.")
+        try:
+            return await self._auth_states.encrypted(None if auth_state is None else dict(auth_state))
+        except (EncryptionUnavailable, ValueError) as error:
+            # ValueError: the keys themselves cannot be read
+            raise Invalid(f"auth_state cannot be kept: {error}") from error
 
     # -- deleting
 

@@ -18,6 +18,10 @@ _SERVER_NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){0,28}[a-z0-9]|[a-z]")
 _ROLE_NAME = re.compile(r"[a-z][a-z0-9\-_~.]{1,253}[a-z0-9]")
 
 
+#: of users and groups, in the database
+MAX_NAME_LENGTH = 255
+
+
 @dataclass(frozen=True, slots=True)
 class ServerKey:
     """Which server: its owner's name and its own; ``""`` is the owner's default server."""
@@ -37,9 +41,12 @@ class ServerKey:
 def is_valid_user_name(name: str) -> bool:
     """Say whether a (normalised) user name can be used in URLs: not empty, no slash, not only dots, no outer spaces.
 
-    The percent-decoded form must not be only dots either: proxies and browsers resolve ``%2e%2e`` as ``..``.
+    The percent-decoded form must not be only dots either: proxies and browsers resolve ``%2e%2e`` as ``..``. At most
+    255 characters, which is what the column takes; none that controls something or is half of one.
     """
-    if not name or "/" in name or name != name.strip():
+    if not 0 < len(name) <= MAX_NAME_LENGTH or "/" in name or name != name.strip():
+        return False
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         return False
     return bool(name.strip(".")) and bool(unquote(name).strip("."))
 

@@ -30,8 +30,8 @@ def check_new_name(name: str) -> None:
 
 
 def check_display_name(display_name: str | None) -> str | None:
-    """Give the label in its normal form; Invalid if it cannot be shown."""
-    if display_name is None:
+    """Give the label in its normal form, None if there is none; Invalid if it cannot be shown."""
+    if not display_name:
         return None
     normal = normalise_display_name(display_name)
     if not is_valid_display_name(normal):

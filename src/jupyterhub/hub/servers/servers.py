@@ -108,7 +108,8 @@ class Servers:
         label, allowed = await self._check_new(key, display_name, handler)
         async with self.tools.store.begin() as tx:
             named.check_number(await tx.servers.count_named(user.id), allowed, key.user)
-            return await tx.servers.create(user.id, key.name, display_name=label, user_options=user_options)
+            # {} and not null, as in the original: it has options, there are just none in them.
+            return await tx.servers.create(user.id, key.name, display_name=label, user_options=user_options or {})
 
     async def modify(
         self,
@@ -137,7 +138,7 @@ class Servers:
         if not (isinstance(name, Unset) and isinstance(display_name, Unset)):
             named.check_allowed(settings.allow_named_servers)
         new_key = key
-        if not isinstance(name, Unset) and name != key.name:
+        if not isinstance(name, Unset):
             new_key = ServerKey(key.user, name)
             if not name or await self.find(new_key):
                 raise Conflict(f"{key.user} has a server '{name}' already.")
@@ -247,6 +248,8 @@ class Servers:
         limits = SpawnLimits(settings.concurrent_spawn_limit, settings.active_server_limit)
         with self._taking_lease_of(server.id):
             async with self.tools.store.begin() as tx:
+                # A start counts as activity of the owner. Users before servers, as everywhere: it is an order of locks.
+                await tx.users.touch(server.user_id, now)
                 lease = await tx.servers.begin_start(
                     server.id, hub_id=self.hub_id, limits=limits, now=now, user_options=user_options
                 )

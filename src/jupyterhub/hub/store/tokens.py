@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.words.clock import from_db, to_db, utcnow
+from jupyterhub.words.errors import NotFound
 from jupyterhub.words.models import Token
 from jupyterhub.words.secret_hash import (
     GENERATED_ROUNDS,
@@ -122,20 +124,23 @@ class Tokens:
         client_id: str = "jupyterhub",
         session_id: str | None = None,
     ) -> Token:
-        """Add a token. Only its hash is kept."""
-        result = await self._db.execute(
-            insert(_tokens).values(
-                **{f"{owner_kind}_id": owner_id},
-                hashed=hash_secret(secret, rounds=rounds),
-                prefix=token_prefix(secret),
-                client_id=client_id,
-                session_id=session_id,
-                created=to_db(utcnow()),
-                expires_at=to_db(expires_at),
-                note=note[:1023],
-                scopes=[*scopes],
-            )
+        """Add a token. Only its hash is kept. NotFound if its owner or client has been deleted meanwhile."""
+        row = insert(_tokens).values(
+            **{f"{owner_kind}_id": owner_id},
+            hashed=hash_secret(secret, rounds=rounds),
+            prefix=token_prefix(secret),
+            client_id=client_id,
+            session_id=session_id,
+            created=to_db(utcnow()),
+            expires_at=to_db(expires_at),
+            note=note[:1023],
+            scopes=[*scopes],
         )
+        try:
+            result = await self._db.execute(row)
+        except IntegrityError as error:
+            # Salted hashes do not meet, so it is what the row refers to.
+            raise NotFound(f"The {owner_kind} of the new token, or its OAuth client, is gone.") from error
         assert result.inserted_primary_key is not None
         created = await self.find(result.inserted_primary_key[0])
         assert created is not None

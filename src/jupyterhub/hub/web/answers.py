@@ -104,7 +104,7 @@ class UserModels:
         if "last_activity" in fields:
             model["last_activity"] = isoformat(user.last_activity)
         if "servers" in fields:
-            model["servers"] = self._servers(details.servers, groups)
+            model["servers"] = self._servers(self._known(details), groups)
         elif self._single_servers:
             single = [s for s in details.servers if s.key.scope_value in self._single_servers]
             if single:
@@ -112,6 +112,12 @@ class UserModels:
         if "auth_state" in fields and auth_state is not UNSET:
             model["auth_state"] = auth_state
         return model
+
+    def _known(self, details: UserDetails) -> Sequence[Server]:
+        """Give all servers of a user; everybody has a default one, whether it ever ran or not."""
+        if not self._include_stopped or any(not server.key.name for server in details.servers):
+            return details.servers
+        return [Server.never_started(ServerKey(details.user.name), details.user.id), *details.servers]
 
     def _servers(self, servers: Sequence[Server], groups: frozenset[str]) -> dict[str, Model]:
         return {

@@ -77,7 +77,7 @@ class UserChange:
 
     name: str | Unset = UNSET
     admin: bool | Unset = UNSET
-    auth_state: Object | Unset | None = UNSET
+    auth_state: Object | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +157,7 @@ class Members:
 class NewService:
     """POST /services/{name}"""
 
+    name: str | None = field(default=None, metadata=_IGNORED)
     admin: bool = False
     url: str = ""
     oauth_client_allowed_scopes: tuple[str, ...] = ()
@@ -207,7 +208,7 @@ class ProxyAddress:
 
 #: bodies in which unknown keys are let pass
 OPEN_SHAPES: frozenset[type] = frozenset(
-    {ActivityReport, ServerActivity, NewToken, StopOptions, Shutdown, ProxyAddress}
+    {ActivityReport, ServerActivity, NewToken, ServerOptions, StopOptions, Shutdown, ProxyAddress}
 )
 
 
@@ -221,6 +222,8 @@ def read_server_options(value: Json) -> ServerOptions:
         return ServerOptions()
     if isinstance(value, dict) and not ("user_options" in value or "display_name" in value):
         return ServerOptions(user_options=value)
+    if isinstance(value, dict) and value.get("display_name", "") is None:
+        raise WrongBody("display_name", "a string", "null")
     return read(ServerOptions, value)
 
 

@@ -9,6 +9,7 @@ which builds on this.
 from __future__ import annotations
 
 import html
+import json
 import logging
 import re
 from collections.abc import Iterable
@@ -430,7 +431,7 @@ class HubHandler(RequestHandler):
         policy = self.content_security_policy
         if self.is_api:
             policy += "; default-src 'none'"
-            self.set_header("Access-Control-Allow-Headers", _ALLOWED_HEADERS)
+        self.set_header("Access-Control-Allow-Headers", _ALLOWED_HEADERS)
         self.set_header("Content-Security-Policy", policy)
         for name, value in settings.headers.items():
             self.set_header(name, value)
@@ -516,7 +517,8 @@ class HubHandler(RequestHandler):
             self.finish()
         elif self.is_api:
             self.set_header("Content-Type", "application/json")
-            self.finish({"status": answer.status, "message": answer.message})
+            # As text: tornado would add a charset to the type.
+            self.finish(json.dumps({"status": answer.status, "message": answer.message}))
         else:
             self.set_header("Content-Type", "text/html; charset=UTF-8")
             self.finish(self._error_page(answer, error))

@@ -20,9 +20,11 @@ class Root(APIHandler):
     operations = {"get": Operation("Read the version", answers={200: "Version"})}
     identifies = False
 
+    def set_default_headers(self) -> None:
+        self.set_header("Access-Control-Allow-Origin", "*")
+        super().set_default_headers()  # a deployment may have another rule
+
     def get(self) -> None:
-        if "Access-Control-Allow-Origin" not in self.house.settings.headers:
-            self.set_header("Access-Control-Allow-Origin", "*")
         self.answer({"version": __version__})
 
 

@@ -66,10 +66,11 @@ class UserServer(APIHandler):
     @needs_scope("start:servers")
     async def patch(self, user_name: str, server_name: str = "") -> None:
         key = ServerKey(user_name, server_name)
+        await self.house.users.find(user_name)
+        if not self.body():
+            raise Invalid("Nothing to change: give 'name', 'display_name' or 'user_options'.")
         await self._server(key)
         change = self.read_body(bodies.ServerChange)
-        if change == bodies.ServerChange():
-            raise Invalid("Nothing to change: give 'name', 'display_name' or 'user_options'.")
         server = await self.house.servers.modify(
             key,
             name=change.name,
@@ -81,9 +82,8 @@ class UserServer(APIHandler):
 
     @needs_scope("delete:servers")
     async def delete(self, user_name: str, server_name: str = "") -> None:
-        value = self.body()
-        options = bodies.read(bodies.StopOptions, value or {})
         user = await self.house.users.find(user_name)
+        options = bodies.read(bodies.StopOptions, self.body() or {})
         if options.remove and not server_name:
             raise Invalid("Cannot delete the default server")
         await self.refresh_before_stop(user)

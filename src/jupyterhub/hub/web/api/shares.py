@@ -6,7 +6,6 @@ from jupyterhub.hub.web import bodies
 from jupyterhub.hub.web.answers import share_code_model, share_code_urls, share_model
 from jupyterhub.hub.web.api.base import APIHandler, Operation
 from jupyterhub.hub.web.entry import needs_scope
-from jupyterhub.words.errors import NotFound
 from jupyterhub.words.models import Share, ShareCode, Window
 from jupyterhub.words.names import ServerKey
 
@@ -19,15 +18,6 @@ class _SharesHandler(APIHandler):
     def answer_codes(self, codes: list[ShareCode], total: int, window: Window) -> None:
         models = [share_code_model(code, self.house.settings) for code in codes]
         self.answer_list(models, total, window, always_wrapped=True)
-
-
-class AllShares(APIHandler):
-    """There is no list of everybody's shares."""
-
-    metrics_name = "jupyterhub.apihandlers.base.API404"
-
-    def get(self) -> None:
-        raise NotFound()
 
 
 class SharesOfOwner(_SharesHandler):
@@ -189,7 +179,6 @@ _SERVER = r"(?P<server_name>[^/]*)"
 _OF = r"(?P<owner>[^/]+)/(?P<shared>[^/]*)"
 
 HANDLERS: list[tuple[str, type]] = [
-    (r"/shares", AllShares),
     (rf"/shares/{_OWNER}", SharesOfOwner),
     (rf"/shares/{_OWNER}/{_SERVER}", SharesOfServer),
     (rf"/share-codes/{_OWNER}", CodesOfOwner),

@@ -10,6 +10,7 @@ from jupyterhub.hub.web.api.base import APIHandler, Operation
 from jupyterhub.hub.web.entry import NOBODY, needs_scope
 from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.errors import Denied, HubError
+from jupyterhub.words.models import Json
 
 
 class TokenList(APIHandler):
@@ -31,11 +32,13 @@ class TokenList(APIHandler):
 
         Every refusal is a 403: nobody learns here which users there are.
         """
-        body = bodies.read(bodies.NewToken, self.body() or {})
+        value = self.body() or {}
         if self.requester is None:
-            await self._log_in(user_name, body)
+            await self._log_in(user_name, value)
         else:
             await self._check_scope(user_name)
+        # Last: what is wrong with a body is told only to those who may send one.
+        body = bodies.read(bodies.NewToken, value)
         secret, details = await self.house.tokens.create(
             user_name,
             note=body.note,
@@ -46,13 +49,14 @@ class TokenList(APIHandler):
         )
         self.answer(token_model(details) | {"token": secret}, status=201)
 
-    async def _log_in(self, user_name: str, body: bodies.NewToken) -> None:
+    async def _log_in(self, user_name: str, value: Json) -> None:
         """See that the credentials in the body are those of this user, who must exist."""
-        if body.auth is None:
+        credentials = value.get("auth") if isinstance(value, dict) else None
+        if not isinstance(credentials, dict):
             raise Denied(NOBODY)
         try:
             await self.house.users.find(user_name)
-            model = await self.house.logins.authenticate(self, dict(body.auth))
+            model = await self.house.logins.authenticate(self, credentials)
         except (HubError, HTTPError) as error:
             raise Denied(NOBODY) from error
         if model is None or model["name"] != user_name:
@@ -60,12 +64,13 @@ class TokenList(APIHandler):
         await self.house.logins.persist(model)
 
     async def _check_scope(self, user_name: str) -> None:
-        """See that the requester may make tokens for this user, who need not exist."""
+        """See that the requester may make tokens for this user, and that there is one."""
         groups = frozenset[str]()
-        if self.asking.scopes.needs_groups(["tokens"]):
-            async with self.house.store.read() as tx:
+        async with self.house.store.read() as tx:
+            user = await tx.users.find(user_name)
+            if self.asking.scopes.needs_groups(["tokens"]):
                 groups = (await tx.groups.groups_of_names([user_name])).get(user_name, groups)
-        if not self.asking.may("tokens", Target(user=user_name, user_groups=groups)):
+        if user is None or not self.asking.may("tokens", Target(user=user_name, user_groups=groups)):
             raise Denied("Action is not authorized with current scopes; requires any of [tokens]")
 
 
@@ -90,5 +95,5 @@ _USER = r"/users/(?P<user_name>[^/]+)"
 
 HANDLERS: list[tuple[str, type]] = [
     (_USER + r"/tokens", TokenList),
-    (_USER + r"/tokens/(?P<token_id>[^/]+)", OneToken),
+    (_USER + r"/tokens/(?P<token_id>[^/]*)", OneToken),
 ]

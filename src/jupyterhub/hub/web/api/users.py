@@ -7,7 +7,7 @@ from jupyterhub.hub.web.answers import UserModels, user_parts
 from jupyterhub.hub.web.api.base import APIHandler, Operation
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.rbac.scope_set import Target
-from jupyterhub.words.errors import Denied
+from jupyterhub.words.errors import Denied, Invalid
 
 READ_USER = (
     "read:users",
@@ -83,6 +83,7 @@ class OneUser(_UsersHandler):
 
     @needs_scope("admin:users")
     async def patch(self, user_name: str) -> None:
+        await self.house.users.find(user_name)  # that there is nobody is said before what is wrong with the body
         body = self.read_body(bodies.UserChange)
         changed = await self.house.users.change(
             user_name, new_name=body.name, admin=body.admin, auth_state=body.auth_state, requester=self.asking
@@ -105,7 +106,11 @@ class UserActivity(APIHandler):
 
     @needs_scope("users:activity")
     async def post(self, user_name: str) -> None:
-        report = self.read_body(bodies.ActivityReport)
+        try:
+            report = self.read_body(bodies.ActivityReport)
+        except Invalid:
+            await self.house.users.find(user_name)  # as for PATCH, but asked only where it matters: reports are many
+            raise
         servers = {name: server.last_activity for name, server in (report.servers or {}).items()}
         await self.house.activity.record(user_name, last_activity=report.last_activity, servers=servers)
         self.answer()

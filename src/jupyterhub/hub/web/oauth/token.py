@@ -20,3 +20,6 @@ class TokenHandler(HubHandler):
         for name, value in reply.headers.items():
             self.set_header(name, value)
         self.finish(reply.body)
+
+    def options(self) -> None:
+        """Answer that the address exists, to anybody."""
