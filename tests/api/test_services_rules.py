@@ -12,7 +12,8 @@ from jupyterhub.hub.settings import HubSettings
 from jupyterhub.rbac.scope_set import EVERYTHING, ListFilter
 from jupyterhub.words.errors import AlreadyExists, ConfigurationError, Conflict, Denied, Invalid, NotFound
 
-from .house_of_tests import ROOT, AnswersAtOnce, requester
+from .house_of_tests import ROOT, AnswersAtOnce, requester, small_house
+from .statements import counted
 
 TOKEN = "0123456789abcdef"
 
@@ -70,13 +71,32 @@ async def test_a_restart_makes_no_second_token(house):
         assert len(await tx.tokens.list_of("service", service.id)) == 1
 
 
-async def test_a_managed_service_gets_a_new_token_at_each_start(house):
-    described = [{"name": "x", "command": ["true"]}]
-    [first] = await house.services.load_configured(described)
-    [second] = await house.services.load_configured(described)
-    assert first.api_token != second.api_token
-    assert await house.requesters.by_token(first.api_token) is None
-    assert (await house.requesters.by_token(second.api_token)).name == "x"
+async def test_hubs_on_one_database_give_a_managed_service_the_same_token(house):
+    described = [{"name": "x", "command": ["true"], "url": "http://127.0.0.1:9"}, {"name": "y", "command": ["true"]}]
+    [first, other] = await house.services.load_configured(described)
+    [second, _] = await house.services.load_configured(described)
+    assert first.api_token == second.api_token != other.api_token
+    assert (await house.requesters.by_token(first.api_token)).name == "x"
+
+
+async def test_with_another_cookie_secret_a_managed_service_gets_another_token(house, database):
+    [first] = await house.services.load_configured([{"name": "x", "command": ["true"]}])
+    async with small_house(database, cookie_secret=b"y" * 32) as later:
+        [second] = await later.services.load_configured([{"name": "x", "command": ["true"]}])
+        assert await later.requesters.by_token(first.api_token) is None
+        assert (await later.requesters.by_token(second.api_token)).name == "x"
+
+
+async def test_a_start_that_changes_nothing_writes_no_service(house):
+    described = [
+        {"name": "x", "url": "http://127.0.0.1:9", "api_token": TOKEN, "info": {"a": 1}, "environment": {"B": "c"}},
+        {"name": "y", "command": ["true", "-x"], "url": "http://127.0.0.1:10", "display": False},
+        {"name": "z"},
+    ]
+    await house.services.load_configured(described)
+    with counted(house.store) as statements:
+        await house.services.load_configured(described)
+    assert [s for s in statements if not s.startswith("SELECT")] == []
 
 
 @pytest.mark.parametrize(

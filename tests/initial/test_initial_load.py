@@ -215,6 +215,27 @@ async def test_tokens_that_people_chose_are_hashed_slowly_unless_trusted(
     assert [each.split(":")[1] for each in await hashes(hub)] == [str(rounds)]
 
 
+async def test_tokens_that_are_taken_out_of_the_configuration_end_and_others_stay(hub: Starts) -> None:
+    await hub.start(
+        api_tokens={SECRET: "ada", "kept-in-the-file": "ada"},
+        service_tokens={"service-old": "cull"},
+        services=[{"name": "site", "api_token": "site-token-old"}],
+    )
+    async with hub.store.begin() as tx:
+        ada = await tx.users.find("ada")
+        assert ada is not None
+        await tx.tokens.create("user", ada.id, secret="made-by-herself", scopes=["self"], note="mine")
+    await hub.start(
+        api_tokens={"kept-in-the-file": "ada"},
+        service_tokens={"service-new": "cull"},
+        services=[{"name": "site", "api_token": "site-token-new"}],
+    )
+    for gone in (SECRET, "service-old", "site-token-old"):
+        assert await secrets_of(hub, gone) == []
+    for there in ("kept-in-the-file", "service-new", "site-token-new", "made-by-herself"):
+        assert await secrets_of(hub, there) != []
+
+
 async def test_a_token_of_somebody_else_is_refused_without_naming_it(hub: Starts) -> None:
     await hub.start(api_tokens={SECRET: "ada"})
     with pytest.raises(ConfigurationError, match="'ada'") as caught:

@@ -17,7 +17,7 @@ from jupyterhub.auth import Authenticator
 from jupyterhub.hub import roles
 from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import Views
-from jupyterhub.hub.services import Services, ServiceSpec, parse_service
+from jupyterhub.hub.services import CONFIG_NOTE, Services, ServiceSpec, parse_service
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.store.at_start import AtStart
 from jupyterhub.hub.store.oauth import HUB_CLIENT
@@ -37,9 +37,6 @@ from jupyterhub.words.models import Json, OAuthClient, Token, User
 from jupyterhub.words.names import MAX_NAME_LENGTH, ServerKey
 
 log = logging.getLogger("jupyterhub.start")
-
-#: note of the tokens that the configuration brings
-CONFIG_NOTE = "from config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +120,7 @@ async def load(
     await _show_users(store, authenticator, house.views, wanted.blocked_users)
     await _load_groups(store, wanted.groups)
     loaded = await house.services.load_configured(wanted.services)
-    await _load_tokens(store, settings, wanted)
+    await _load_tokens(store, settings, wanted, {spec.token_id for spec in loaded if spec.token_id is not None})
     await _assign_roles(store, wanted, is_first_with_roles=is_first_with_roles)
     stopping = await _block_users(store, wanted.blocked_users)
     async with store.begin() as tx:
@@ -430,17 +427,18 @@ async def _load_groups(store: Store, wanted: Sequence[_Group]) -> None:
 # -- tokens
 
 
-async def _load_tokens(store: Store, settings: HubSettings, wanted: _Wanted) -> None:
+async def _load_tokens(store: Store, settings: HubSettings, wanted: _Wanted, of_services: set[int]) -> None:
     """Give users and services the tokens of ``api_tokens`` and ``service_tokens``; those they have already are kept.
 
-    The hash of a token is slow on purpose, so a token that is there is only compared, once.
+    Tokens that the configuration brought once and no longer has are revoked: whoever took a secret out of it means
+    that. ``of_services`` are the rows of those that services were given already. The hash of a token is slow on
+    purpose, so a token that is there is only compared, once.
     """
+    kept = set(of_services)
     given: list[tuple[str, Literal["user", "service"], str, str]] = [
         *(("c.JupyterHub.api_tokens", "user", name, token) for token, name in wanted.user_tokens.items()),
         *(("c.JupyterHub.service_tokens", "service", name, token) for token, name in wanted.service_tokens.items()),
     ]
-    if not given:
-        return
     rounds = secret_hash.GENERATED_ROUNDS if settings.trust_user_provided_tokens else secret_hash.CHOSEN_ROUNDS
     async with store.begin() as tx:
         sets = AtStart(tx.connection)
@@ -460,13 +458,17 @@ async def _load_tokens(store: Store, settings: HubSettings, wanted: _Wanted) -> 
             known = await tx.tokens.find_by_secret(token, utcnow())
             if known is not None:
                 _check_owner(trait, kind, name, known)
+                kept.add(known.id)
             elif name in owners[kind]:
                 log.info("adding the token of %s %s from %s", kind, name, trait)
-                await tx.tokens.create(
+                created = await tx.tokens.create(
                     kind, owners[kind][name], secret=token, rounds=rounds, scopes=role.scopes, note=CONFIG_NOTE
                 )
+                kept.add(created.id)
             else:
                 log.error("%s: %s %s does not exist, their token is ignored", trait, kind, name)
+        if revoked := await tx.tokens.delete_others_with_note(CONFIG_NOTE, kept):
+            log.warning("revoked %d tokens that are no longer in the configuration", revoked)
 
 
 def _check_owner(trait: str, kind: str, name: str, known: Token) -> None:

@@ -6,6 +6,8 @@ OAuth client, token and address. The processes of managed services are in ``hub/
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 from jupyterhub.hub import addresses
 from jupyterhub.hub.requester import Requester
 from jupyterhub.hub.settings import HubSettings
+from jupyterhub.hub.store.at_start import AtStart
 from jupyterhub.hub.store.store import Store, Transaction
 from jupyterhub.rbac.expand import Owner, expand
 from jupyterhub.rbac.roles import ADMIN_ROLE, TOKEN_ROLE
@@ -23,7 +26,7 @@ from jupyterhub.rbac.scopes import ScopeRegistry, check_scopes_exist
 from jupyterhub.words import secret_hash
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import AlreadyExists, ConfigurationError, Conflict, Denied, Invalid, NotFound
-from jupyterhub.words.models import Endpoint, Json, OAuthClient, Service
+from jupyterhub.words.models import Endpoint, Json, OAuthClient, Service, Token
 from jupyterhub.words.names import is_valid_user_name
 
 log = logging.getLogger("jupyterhub.services")
@@ -34,6 +37,8 @@ CLIENT_PREFIX = "service-"
 REACHABLE_WITHIN_S = 30.0
 #: note of tokens that managed services are given when they have none
 GENERATED_NOTE = "generated at startup"
+#: note of tokens that the configuration brings
+CONFIG_NOTE = "from config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +74,10 @@ class ServiceSpec:
     oauth_no_confirm: bool = False
     #: whether its visitors can log in by OAuth
     has_oauth: bool = False
-    #: the token is of this start only
+    #: the token is ours, not the configuration's
     has_generated_token: bool = False
+    #: the row of the token, once it is loaded
+    token_id: int | None = None
 
     @property
     def is_managed(self) -> bool:
@@ -213,8 +220,8 @@ class Services:
     async def load_configured(self, described: Sequence[Mapping[str, Any]]) -> list[ServiceSpec]:
         """Bring the rows in line with the services of the configuration, at the start of the hub.
 
-        Services that are no longer there are deleted; managed ones without a token get a new one. Gives what
-        ``ManagedServices.start_all`` needs. ConfigurationError if any of them cannot be right.
+        Services that are no longer there are deleted; managed ones without a token get one. What is so already is not
+        written again. Gives what ``ManagedServices.start_all`` needs. ConfigurationError if one cannot be right.
         """
         specs: dict[str, ServiceSpec] = {}
         try:
@@ -231,6 +238,7 @@ class Services:
     async def _load(self, specs: Mapping[str, ServiceSpec]) -> list[ServiceSpec]:
         loaded: list[ServiceSpec] = []
         async with self._store.begin() as tx:
+            await AtStart(tx.connection).one_hub_at_a_time()
             rows = {service.name: service for service in await tx.services.list(EVERYTHING)}
             for name, row in rows.items():
                 if row.from_config and name not in specs:
@@ -249,31 +257,41 @@ class Services:
                 if spec.oauth_no_confirm:
                     log.warning("service %s: its visitors are not asked to confirm what it may do", spec.name)
                 if spec.is_managed and spec.api_token is None:
-                    spec = replace(spec, api_token=secret_hash.new_token(), has_generated_token=True)
+                    spec = replace(spec, api_token=self._own_token_of(spec.name), has_generated_token=True)
                 service = await self.save(tx, spec, from_config=True)
-                await self._load_token(tx, service, spec)
-                loaded.append(spec)
+                loaded.append(replace(spec, token_id=await self._load_token(tx, service, spec)))
         return loaded
 
-    async def _load_token(self, tx: Transaction, service: Service, spec: ServiceSpec) -> None:
-        """Give a configured service its token. Tokens that were generated at earlier starts end here."""
-        for old in await tx.tokens.list_of("service", service.id):
-            if old.note == GENERATED_NOTE:
-                await tx.tokens.delete(old.id)
-        if spec.api_token is None:
-            return
-        if spec.has_generated_token:
-            rounds, note = secret_hash.GENERATED_ROUNDS, GENERATED_NOTE
-        else:
+    def _own_token_of(self, name: str) -> str:
+        """Give the token of a managed service that was given none.
+
+        It follows from the cookie secret: all hubs on one database, and the next start, come to the same one, so that
+        none takes away what another one's process was started with.
+        """
+        key = self._settings.cookie_secret
+        return hmac.new(key, b"token of the managed service " + name.encode(), hashlib.sha256).hexdigest()
+
+    async def _load_token(self, tx: Transaction, service: Service, spec: ServiceSpec) -> int | None:
+        """Give a configured service its token, and say which row that is. Ones that the hub made otherwise end here."""
+        token_id = None
+        if spec.api_token is not None:
             known = await tx.tokens.find_by_secret(spec.api_token, utcnow())
-            if known is not None:
-                if known.owner_kind != "service" or known.owner_id != service.id:
-                    raise Invalid(f"The 'api_token' of service {spec.name!r} belongs to somebody else.")
-                return
-            trusted = self._settings.trust_user_provided_tokens
-            rounds = secret_hash.GENERATED_ROUNDS if trusted else secret_hash.CHOSEN_ROUNDS
-            note = "from config"
-        await add_token(tx, service, spec.api_token, note=note, rounds=rounds)
+            if known is None:
+                chosen = not (spec.has_generated_token or self._settings.trust_user_provided_tokens)
+                known = await add_token(
+                    tx,
+                    service,
+                    spec.api_token,
+                    note=GENERATED_NOTE if spec.has_generated_token else CONFIG_NOTE,
+                    rounds=secret_hash.CHOSEN_ROUNDS if chosen else secret_hash.GENERATED_ROUNDS,
+                )
+            elif known.owner_kind != "service" or known.owner_id != service.id:
+                raise Invalid(f"The 'api_token' of service {spec.name!r} belongs to somebody else.")
+            token_id = known.id
+        for old in await tx.tokens.list_of("service", service.id):
+            if old.note == GENERATED_NOTE and old.id != token_id:
+                await tx.tokens.delete(old.id)
+        return token_id
 
     # -- while the hub runs
 
@@ -336,40 +354,45 @@ class Services:
     # -- rows
 
     async def save(self, tx: Transaction, spec: ServiceSpec, *, from_config: bool) -> Service:
-        """Write a service's row, its OAuth client and its address; its token is the caller's matter.
+        """Write a service's row, its OAuth client and its address, as far as they are not so already.
 
-        ``admin`` gives the role only to a service that is new: afterwards the roles are what counts.
+        Its token is the caller's matter. ``admin`` gives the role only to a service that is new: afterwards the roles
+        are what counts.
         """
-        is_new = await tx.services.find(spec.name) is None
+        found = await tx.services.find(spec.name)
         client_id = None
         if spec.has_oauth:
             client_id = spec.oauth_client_id
-            await tx.oauth.save_client(await self._client(tx, spec))
-        service = await tx.services.save(
-            spec.name,
-            admin=spec.admin,
-            url=spec.url or None,
-            oauth_client_allowed_scopes=list(spec.oauth_client_allowed_scopes),
-            info=dict(spec.info),
-            display=spec.display,
-            oauth_no_confirm=spec.oauth_no_confirm,
-            command=list(spec.command),
-            cwd=spec.cwd,
-            environment=dict(spec.environment),
-            user=spec.user,
-            timeout=spec.timeout_s,
-            from_config=from_config,
-            oauth_client_id=client_id,
-        )
+            await self._save_client(tx, spec)
+        columns = {
+            "admin": spec.admin,
+            "url": spec.url or None,
+            "oauth_client_allowed_scopes": list(spec.oauth_client_allowed_scopes),
+            "info": dict(spec.info),
+            "display": spec.display,
+            "oauth_no_confirm": spec.oauth_no_confirm,
+            "command": list(spec.command),
+            "cwd": spec.cwd,
+            "environment": dict(spec.environment),
+            "user": spec.user,
+            "timeout": spec.timeout_s,
+            "from_config": from_config,
+            "oauth_client_id": client_id,
+        }
+        service = found
+        if found is None or _columns_of(found) != columns:
+            service = await tx.services.save(spec.name, **columns)
+        assert service is not None
         endpoint = None
         if spec.url:
             endpoint = endpoint_of(spec.url, addresses.service_prefix(self._settings, spec.name))
-        await tx.services.set_endpoint(service.id, endpoint)
-        if spec.admin and is_new:
+        if service.endpoint != endpoint:
+            await tx.services.set_endpoint(service.id, endpoint)
+        if spec.admin and found is None:
             await tx.roles.grant("service", service.id, ADMIN_ROLE)
         return await _found(tx, spec.name)
 
-    async def _client(self, tx: Transaction, spec: ServiceSpec) -> OAuthClient:
+    async def _save_client(self, tx: Transaction, spec: ServiceSpec) -> None:
         allowed = list(spec.oauth_client_allowed_scopes)
         if not allowed:
             for role_name in spec.oauth_roles:
@@ -378,24 +401,50 @@ class Services:
                     raise Invalid(f"Service {spec.name!r}: there is no role {role_name!r}.")
                 allowed += role.scopes
         allowed.append(f"access:services!service={spec.name}")
-        secret = secret_hash.hash_secret(spec.api_token) if spec.api_token else ""
+        found = await tx.oauth.find_client(spec.oauth_client_id)
+        secret = found.secret if found is not None else ""
+        if not spec.api_token:
+            secret = ""
+        elif not (secret and secret_hash.secret_matches(secret, spec.api_token)):
+            secret = secret_hash.hash_secret(spec.api_token)
         assert spec.oauth_redirect_uri is not None
-        return OAuthClient(
+        wanted = OAuthClient(
             identifier=spec.oauth_client_id,
             description=f"Service {spec.name}",
             secret=secret,
             redirect_uri=spec.oauth_redirect_uri,
             allowed_scopes=list(dict.fromkeys(allowed)),
         )
+        if found is None or replace(found, allowed_scopes=list(found.allowed_scopes)) != wanted:
+            await tx.oauth.save_client(wanted)
+
+
+def _columns_of(service: Service) -> dict[str, Any]:
+    """Give what ``Services.save`` writes, as it is now."""
+    return {
+        "admin": service.admin,
+        "url": service.url,
+        "oauth_client_allowed_scopes": list(service.oauth_client_allowed_scopes),
+        "info": service.info,
+        "display": service.display,
+        "oauth_no_confirm": service.oauth_no_confirm,
+        "command": list(service.command),
+        "cwd": service.cwd,
+        "environment": service.environment,
+        "user": service.user,
+        "timeout": service.timeout_s,
+        "from_config": service.from_config,
+        "oauth_client_id": service.oauth_client_id,
+    }
 
 
 async def add_token(
     tx: Transaction, service: Service, secret: str, *, note: str, rounds: int = secret_hash.CHOSEN_ROUNDS
-) -> None:
+) -> Token:
     """Give a service a token, with the scopes of the role ``token``."""
     role = await tx.roles.find(TOKEN_ROLE)
     scopes = list(role.scopes) if role is not None else ["inherit"]
-    await tx.tokens.create("service", service.id, secret=secret, rounds=rounds, scopes=scopes, note=note)
+    return await tx.tokens.create("service", service.id, secret=secret, rounds=rounds, scopes=scopes, note=note)
 
 
 async def delete_service(tx: Transaction, service: Service) -> None:

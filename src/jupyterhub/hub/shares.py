@@ -14,7 +14,7 @@ from jupyterhub.hub.requester import Requester
 from jupyterhub.hub.store.store import Store, Transaction
 from jupyterhub.rbac.grants import share_scopes
 from jupyterhub.rbac.scope_set import Target
-from jupyterhub.rbac.scopes import ScopeRegistry, split
+from jupyterhub.rbac.scopes import ScopeRegistry, check_scopes_exist, split
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import Denied, Invalid, NotFound
 from jupyterhub.words.models import Group, Server, Share, ShareCode, User, Window
@@ -61,11 +61,11 @@ class Shares:
         await self._check_may_name(requester, user, group)
         async with self._store.begin() as tx:
             owner = await _user(tx, key.user)
-            await self._check_holds(tx, requester, key, wanted)
             server = await _server_to_share(tx, owner, key)
+            await self._check_holds(tx, requester, key, wanted)
             recipient = await _recipient(tx, user, group)
             if recipient is None:
-                raise Invalid(f"No such {'user' if user is not None else 'group'}: {user or group!r}")
+                raise Invalid(f"No such group: {group!r}" if user is None else f"No such user: {user!r}")
             user_id, group_id = _ids(recipient)
             return await _extend(tx, server, owner, wanted, user_id=user_id, group_id=group_id)
 
@@ -77,8 +77,12 @@ class Shares:
         group: str | None = None,
         scopes: Sequence[str] | None = None,
     ) -> Share | None:
-        """Take scopes back, or all; gives what is left of the share, None if nothing is (or ever was)."""
+        """Take scopes back, or all; gives what is left of the share, None if nothing is (or ever was).
+
+        Invalid for a scope that does not exist: whoever misspells it would believe that it is taken back.
+        """
         _check_one(user, group)
+        check_scopes_exist(scopes or (), self._registry)
         async with self._store.begin() as tx:
             server = await _server_if_any(tx, key)
             recipient = await _recipient(tx, user, group)
@@ -151,8 +155,8 @@ class Shares:
         now = utcnow()
         async with self._store.begin() as tx:
             owner = await _user(tx, key.user)
-            await self._check_holds(tx, requester, key, wanted)
             server = await _server_to_share(tx, owner, key)
+            await self._check_holds(tx, requester, key, wanted)
             code = await tx.shares.create_code(
                 server.id, owner.id, secret=secret, scopes=wanted, now=now, expires_at=now + timedelta(seconds=life_s)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -159,6 +159,12 @@ class Tokens:
 
     async def delete_with_note(self, owner_kind: OwnerKind, owner_id: int, note: str) -> int:
         return await self._delete(_of(owner_kind, owner_id), _tokens.c.note == note)
+
+    async def delete_others_with_note(self, note: str, kept: Collection[int]) -> int:
+        """Remove the tokens with this note, whoever's they are, but for the rows in ``kept``; give how many."""
+        rows = await self._db.execute(select(_tokens.c.id).where(_tokens.c.note == note))
+        gone = [token_id for token_id in rows.scalars() if token_id not in kept]
+        return await self._delete(_tokens.c.id.in_(gone)) if gone else 0
 
     async def delete_expired(self, now: datetime) -> int:
         return await self._delete(_tokens.c.expires_at.is_not(None), _tokens.c.expires_at <= to_db(now))

@@ -187,7 +187,7 @@ class NewShareCode:
     """POST /share-codes/{owner}/{server}"""
 
     scopes: tuple[str, ...] | None = None
-    expires_in: int | None = None
+    expires_in: int | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

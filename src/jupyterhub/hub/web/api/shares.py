@@ -8,6 +8,7 @@ from jupyterhub.hub.web.api.base import APIHandler, Operation
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.words.models import Share, ShareCode, Window
 from jupyterhub.words.names import ServerKey
+from jupyterhub.words.unset import Unset
 
 
 class _SharesHandler(APIHandler):
@@ -157,7 +158,7 @@ class CodesOfServer(_SharesHandler):
         secret, code = await self.house.shares.create_code(
             ServerKey(user_name, server_name),
             scopes=body.scopes,
-            expires_in_s=body.expires_in,
+            expires_in_s=None if isinstance(body.expires_in, Unset) else body.expires_in,
             requester=self.asking,
         )
         settings = self.house.settings
