@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
 
+from jupyterhub.hub import managed_services
 from jupyterhub.hub.managed_services import ManagedServices
 from jupyterhub.hub.services import parse_service
 from jupyterhub.hub.settings import HubSettings
@@ -207,6 +209,33 @@ def test_the_environment_of_a_service_holds_its_own_and_nothing_of_the_hubs(hous
     assert env["JUPYTERHUB_SERVICE_PREFIX"] == "/services/x/" and env["JUPYTERHUB_API_TOKEN"] == TOKEN
     assert env["JUPYTERHUB_OAUTH_CALLBACK_URL"] == "/services/x/oauth_callback" and env["OWN"] == "1"
     assert "CONFIGPROXY_AUTH_TOKEN" not in env
+
+
+async def test_a_managed_service_that_ends_is_started_again(house, managed, monkeypatch, tmp_path):
+    monkeypatch.setattr(managed_services, "POLL_INTERVAL_S", 0.01)
+    note = tmp_path / "starts"
+    command = ["sh", "-c", f"echo . >> {note}; test $(wc -l < {note}) -gt 1 && sleep 60"]
+    await managed.start_all(await house.services.load_configured([{"name": "x", "command": command}]))
+    run = asyncio.create_task(managed.run())
+    async with asyncio.timeout(20):
+        while len(note.read_text().split() if note.exists() else []) < 2:
+            await asyncio.sleep(0.01)
+    run.cancel()
+    # its process number is known to whoever looks at the service
+    async with asyncio.timeout(20):
+        while (await house.services.details("x")).service.pid != managed._running["x"].process.pid:
+            await asyncio.sleep(0.01)
+
+
+def test_one_that_ends_again_and_again_is_started_later_and_later(house):
+    running = managed_services._Running(None, None)
+    pauses = []
+    for _ in range(8):
+        running.pause(now=5.0)
+        pauses.append(running.paused_until - 5.0)
+    assert pauses == [0, 1, 2, 4, 8, 16, 30, 30]
+    running.pause(now=managed_services.STEADY_AFTER_S)
+    assert running.paused_until == managed_services.STEADY_AFTER_S
 
 
 async def test_a_command_that_cannot_be_run_stops_the_start(house, managed):

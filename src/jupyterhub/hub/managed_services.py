@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import pwd
-import random
 import signal
 import time
 from collections.abc import Sequence
@@ -26,7 +25,12 @@ from jupyterhub.words.models import Endpoint, Service
 
 log = logging.getLogger("jupyterhub.services")
 
-POLL_INTERVAL_S = 30.0
+#: how often we look whether one has ended
+POLL_INTERVAL_S = 1.0
+#: one that ends soon after its start is started again later and later, but within the 30 s of the original
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+#: after so long the next end counts as the first one again
+STEADY_AFTER_S = 60.0
 #: how long a service has to end after each signal
 STOP_STEPS: Sequence[tuple[signal.Signals, float]] = (
     (signal.SIGINT, 10.0),
@@ -53,6 +57,18 @@ class _Running:
     def __init__(self, spec: ServiceSpec, service: Service) -> None:
         self.spec, self.service = spec, service
         self.process: asyncio.subprocess.Process | None = None
+        #: when it was started, on the monotonic clock
+        self.started = 0.0
+        #: how long to wait before it is started again, and until when that is
+        self.pause_s = 0.0
+        self.paused_until: float | None = None
+
+    def pause(self, now: float) -> None:
+        """Note that it has ended: it is started again at once if it had run for a while, else later each time."""
+        if now - self.started >= STEADY_AFTER_S:
+            self.pause_s = 0.0
+        self.paused_until = now + self.pause_s
+        self.pause_s = min(max(2 * self.pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
 
     @property
     def has_ended(self) -> bool:
@@ -106,6 +122,7 @@ class ManagedServices:
 
     async def _launch(self, running: _Running) -> None:
         spec = running.spec
+        running.started = time.monotonic()
         log.info("Starting service %r: %s", spec.name, list(spec.command))
         options: dict[str, Any] = {"cwd": spec.cwd, "start_new_session": True}
         env = self.environment(spec)
@@ -150,17 +167,30 @@ class ManagedServices:
         interval_s = self._settings.service_check_interval
         next_check = time.monotonic() + interval_s
         while True:
-            await asyncio.sleep(POLL_INTERVAL_S * random.uniform(0.9, 1.1))
+            await asyncio.sleep(POLL_INTERVAL_S)
             for running in list(self._running.values()):
                 if running.has_ended:
-                    await self._restart(running)
+                    await self._restart_when_due(running)
             if interval_s and time.monotonic() >= next_check:
                 next_check = time.monotonic() + interval_s
                 await self._check_answers()
 
-    async def _restart(self, running: _Running) -> None:
-        status = running.process.returncode if running.process else None
-        log.error("service %s ended with status %s; starting it again", running.spec.name, status)
+    async def _restart_when_due(self, running: _Running) -> None:
+        now = time.monotonic()
+        if running.paused_until is None:
+            running.pause(now)
+            assert running.paused_until is not None
+            status = running.process.returncode if running.process else None
+            wait_s = running.paused_until - now
+            log.error(
+                "service %s ended with status %s; it is started again %s",
+                running.spec.name,
+                status,
+                f"in {wait_s:.0f} s" if wait_s > 0 else "now",
+            )
+        if now < running.paused_until:
+            return
+        running.paused_until = None
         try:
             await self._launch(running)
         except ConfigurationError as error:
