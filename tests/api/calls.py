@@ -25,6 +25,7 @@ from jupyterhub.hub.web.api import (
     users,
     whoami,
 )
+from jupyterhub.hub.web.oauth.metadata import WELL_KNOWN, MetadataHandler
 
 from .house_of_tests import SmallHouse
 
@@ -46,7 +47,7 @@ class Api:
 @asynccontextmanager
 async def serving(house: SmallHouse) -> AsyncIterator[Api]:
     routes = [(f"/hub/api{path}", handler) for module in MODULES for path, handler in module.HANDLERS]
-    routes += [(f"/hub{path}", handler) for path, handler in hub.PAGE_HANDLERS]
+    routes += [(f"/hub{path}", handler) for path, handler in [*hub.PAGE_HANDLERS, (WELL_KNOWN, MetadataHandler)]]
     application = Application(routes, house=house, cookie_secret=house.settings.cookie_secret, log_function=log_request)
     socket, port = bind_unused_port()
     server = HTTPServer(application)

@@ -82,3 +82,21 @@ async def test_auth_state_without_a_usable_key_changes_nothing_at_all(house, mon
         await house.users.change("ada", new_name="lovelace", auth_state={"secret": 1}, requester=ROOT)
     assert (await house.users.find("ada")).name == "ada"
     CryptKeeper.clear_instance()
+
+
+async def test_a_refused_token_is_told_why(api):
+    await api.house.add_users("ada")
+    invented = await api("GET", "users", token="invented-token")
+    assert invented.headers["WWW-Authenticate"] == 'Bearer realm="JupyterHub", error="invalid_token"'
+    too_little = await api("GET", "users", token=await api.house.token_of("ada"))
+    assert too_little.headers["WWW-Authenticate"] == 'Bearer realm="JupyterHub", error="insufficient_scope"'
+    assert "WWW-Authenticate" not in (await api("GET", "users", token=None)).headers
+
+
+async def test_the_oauth_provider_describes_itself(api):
+    told = (await api("GET", "../.well-known/oauth-authorization-server", token=None)).json()
+    assert told["issuer"].endswith("/hub")
+    assert told["token_endpoint"] == told["issuer"] + "/api/oauth2/token"
+    assert told["authorization_endpoint"] == told["issuer"] + "/api/oauth2/authorize"
+    assert told["code_challenge_methods_supported"] == ["S256", "plain"]
+    assert "read:users" in told["scopes_supported"]

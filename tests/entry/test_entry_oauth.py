@@ -305,6 +305,22 @@ async def test_a_code_works_once_also_when_it_comes_twice_at_once(door: Door) ->
     assert (late.status_code, late.json()["error"]) == (400, "invalid_grant")
 
 
+async def test_a_code_that_comes_again_ends_the_token_that_it_has_become(door: Door) -> None:
+    await door.add_service("plot")
+    await door.add_service("other")
+    b = await visitor(door, "ada")
+    code = await code_of(b, "plot")
+    token = (await exchange(door, "plot", code)).json()["access_token"]
+    kept = (await exchange(door, "plot", await code_of(b, "plot"))).json()["access_token"]
+    # Who is not the client cannot end anything.
+    assert (await exchange(door, "plot", code, client_secret="wrong-secret")).status_code == 401
+    assert (await exchange(door, "other", code)).status_code == 400
+    assert await door.house.requesters.by_token(token) is not None
+    assert (await exchange(door, "plot", code)).json()["error"] == "invalid_grant"
+    assert await door.house.requesters.by_token(token) is None
+    assert await door.house.requesters.by_token(kept) is not None
+
+
 @pytest.mark.parametrize(
     ("wrong", "status", "error"),
     [

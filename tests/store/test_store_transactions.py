@@ -9,13 +9,12 @@ import sqlite3
 import pytest
 import pytest_asyncio
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError
 
 from jupyterhub.hub.store import steady
 from jupyterhub.hub.store.steady import steadily
 from jupyterhub.hub.store.store import Store
 from jupyterhub.rbac.scope_set import EVERYTHING
-from jupyterhub.words.errors import Invalid
+from jupyterhub.words.errors import Invalid, NotFound
 from jupyterhub.words.models import Window
 
 from .conftest import empty
@@ -64,7 +63,7 @@ async def test_many_writers_at_once_all_write(store):
 
 
 async def test_rows_that_refer_to_nothing_are_refused(store):
-    with pytest.raises(IntegrityError):
+    with pytest.raises(NotFound):
         async with store.begin() as tx:
             await tx.tokens.create("user", 12345, secret="0123456789abcdef", scopes=[], note="", client_id="none")
 

@@ -22,7 +22,7 @@ from jupyterhub.rbac.grants import IDENTIFY
 from jupyterhub.rbac.scopes import ScopeRegistry, split
 from jupyterhub.words import secret_hash
 from jupyterhub.words.clock import utcnow
-from jupyterhub.words.errors import Denied, HubError, Invalid
+from jupyterhub.words.errors import Denied, HubError, Invalid, NotFound
 from jupyterhub.words.models import OAuthClient, User
 
 from . import consent
@@ -182,7 +182,11 @@ class OAuthProvider:
     # -- the token endpoint
 
     async def exchange(self, uri: str, body: str) -> TokenReply:
-        """Give a client an access token for its code. The code is used up; of two that bring it at once one gets it."""
+        """Give a client an access token for its code.
+
+        The code is used up; of two that bring it at once one gets it. Whoever brings it later, and is the client, ends
+        the token as well: one of the two is a thief (RFC 6749 §4.1.2).
+        """
         from . import rfc6749  # late, as above
 
         form = {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True).items()}
@@ -191,6 +195,9 @@ class OAuthProvider:
         async with self._store.read() as tx:
             client = await tx.oauth.find_client(client_id) if client_id and client_id != OWN_CLIENT else None
             code = await tx.oauth.find_code(client_id, code_text) if client and code_text else None
+        client_is_proven = client is not None and _is_secret_of(client, form.get("client_secret", ""))
+        if code is None and client_is_proven and code_text:
+            await self._revoke_token_of(client_id, code_text)
         if code is not None and code.expires_at <= now.timestamp():
             code = None
         expires_in_s = self._settings.oauth_token_expires_in
@@ -199,28 +206,40 @@ class OAuthProvider:
             body,
             client,
             code,
-            client_is_proven=client is not None and _is_secret_of(client, form.get("client_secret", "")),
+            client_is_proven=client_is_proven,
             expires_in_s=expires_in_s,
             pkce_required=self._settings.oauth_require_pkce,
         )
         if reply.access_token is None:
             return reply
         assert code is not None
-        async with self._store.begin() as tx:
-            if not await tx.oauth.delete_code(code.client_id, code.code):
-                return rfc6749.refusal("invalid_grant")
-            await tx.tokens.create(
-                "user",
-                code.user_id,
-                secret=reply.access_token,
-                scopes=code.scopes,
-                note="",
-                expires_at=now + timedelta(seconds=expires_in_s),
-                client_id=code.client_id,
-                session_id=code.session_id,
-            )
+        try:
+            async with self._store.begin() as tx:
+                if not await tx.oauth.delete_code(code.client_id, code.code):
+                    return rfc6749.refusal("invalid_grant")
+                token = await tx.tokens.create(
+                    "user",
+                    code.user_id,
+                    secret=reply.access_token,
+                    scopes=code.scopes,
+                    note="",
+                    expires_at=now + timedelta(seconds=expires_in_s),
+                    client_id=code.client_id,
+                    session_id=code.session_id,
+                )
+                await tx.oauth.note_spent(code, token.id)
+        except NotFound:
+            # user or client were deleted a moment ago
+            return rfc6749.refusal("invalid_grant")
         log.info("OAuth client %s was issued a token of user %d", code.client_id, code.user_id)
         return reply
+
+    async def _revoke_token_of(self, client_id: str, code: str) -> None:
+        async with self._store.begin() as tx:
+            token_id = await tx.oauth.token_of_spent(client_id, code)
+            if token_id is not None:
+                await tx.tokens.delete(token_id)
+                log.warning("a code of OAuth client %s came a second time: its token is revoked", client_id)
 
 
 def _is_secret_of(client: OAuthClient, secret: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -19,9 +20,14 @@ from .inserts import put
 #: issues the hub's own tokens; it has no secret and cannot be used in flows
 HUB_CLIENT = "jupyterhub"
 
-_clients, _codes = t.oauth_clients, t.oauth_codes
+_clients, _codes, _spent = t.oauth_clients, t.oauth_codes, t.spent_codes
 _CLIENT = select(_clients).where(_clients.c.identifier == bindparam("identifier"))
 _CODE = select(_codes).where(_codes.c.client_id == bindparam("client"), _codes.c.code == bindparam("code"))
+
+
+def _hashed(client_id: str, code: str) -> str:
+    # plain SHA-256: codes are random, with 178 bits
+    return hashlib.sha256(f"{client_id}:{code}".encode("utf-8", "replace")).hexdigest()
 
 
 def _client(row: Any) -> OAuthClient:
@@ -144,5 +150,16 @@ class OAuth:
         result = await self._db.execute(delete(_codes).where(_codes.c.client_id == client_id, _codes.c.code == code))
         return result.rowcount == 1
 
+    async def note_spent(self, code: OAuthCode, token_id: int) -> None:
+        """Remember which token a code has become, as long as the code would have been good."""
+        row = {"hashed": _hashed(code.client_id, code.code), "token_id": token_id, "expires_at": code.expires_at}
+        await self._db.execute(insert(_spent).values(**row))
+
+    async def token_of_spent(self, client_id: str, code: str) -> int | None:
+        """Give the row of the token that a code has become; None if it never was exchanged, or long ago."""
+        chosen = select(_spent.c.token_id).where(_spent.c.hashed == _hashed(client_id, code))
+        return (await self._db.execute(chosen)).scalar_one_or_none()
+
     async def delete_expired_codes(self, now: datetime) -> int:
+        await self._db.execute(delete(_spent).where(_spent.c.expires_at < int(now.timestamp())))
         return (await self._db.execute(delete(_codes).where(_codes.c.expires_at < int(now.timestamp())))).rowcount

@@ -31,7 +31,7 @@ from sqlalchemy import (
 #: the newest revision of the original's schema that we know
 HEAD = "f460b0348206"
 #: the version of our own tables
-OWN_VERSION = 1
+OWN_VERSION = 2
 
 metadata = MetaData(
     naming_convention={
@@ -323,10 +323,19 @@ hub_settings = Table(
     Column("updated", DateTime),
 )
 
+#: codes that have been exchanged, until their time is over: whoever brings one again has stolen it, or was stolen from
+spent_codes = Table(
+    "jhx_spent_codes",
+    metadata,
+    Column("hashed", String(64), primary_key=True),
+    Column("token_id", _key("api_tokens.id"), nullable=False, index=True),
+    Column("expires_at", Integer, nullable=False),
+)
+
 own_schema = Table("jhx_own_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 #: our own tables, in an order in which they can be created
-OWN_TABLES = (replicas, server_states, server_events, hub_settings, own_schema)
+OWN_TABLES = (replicas, server_states, server_events, hub_settings, spent_codes, own_schema)
 
 
 def _index(column: Column[Any]) -> Index:

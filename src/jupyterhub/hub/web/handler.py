@@ -513,6 +513,11 @@ class HubHandler(RequestHandler):
         answer = status_of(error) if error is not None else status_of(HTTPError(status_code))
         for name, value in answer.headers.items():
             self.set_header(name, value)
+        if answer.status == 403 and self.is_api and self.accepts_token and self.token_in_header():
+            # RFC 6750 §3, but for the status: the contract knows no 401.
+            by_token = self.requester is not None and not self.requester.by_cookie
+            problem = "insufficient_scope" if by_token else "invalid_token"
+            self.set_header("WWW-Authenticate", f'Bearer realm="JupyterHub", error="{problem}"')
         if self._should_not_send_content(status_code):
             self.finish()
         elif self.is_api:

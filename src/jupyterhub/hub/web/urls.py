@@ -15,6 +15,7 @@ from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.web.api import groups, legacy, not_found, proxy, servers, services, shares, tokens, users, whoami
 from jupyterhub.hub.web.api import hub as hub_api
 from jupyterhub.hub.web.oauth.authorize import AuthorizeHandler
+from jupyterhub.hub.web.oauth.metadata import WELL_KNOWN, MetadataHandler
 from jupyterhub.hub.web.oauth.token import TokenHandler
 from jupyterhub.hub.web.pages.admin import AdminHandler
 from jupyterhub.hub.web.pages.elsewhere import AddSlashHandler, NotFoundHandler, PrefixRedirectHandler, RootHandler
@@ -85,6 +86,8 @@ def table(
         *_below(hub + "/api", API),
         *_below(hub, PAGES),
         (rf"{hub}/static/(.*)", StaticHandler, {"path": str(STATIC_FILES)}),
+        (hub + WELL_KNOWN, MetadataHandler),
+        *([(WELL_KNOWN + hub, MetadataHandler)] if base == "/" else []),
         (hub, AddSlashHandler),
         (rf"{hub}/.*", NotFoundHandler),
         (rf"{base}(?:user|services)/[^/]+", AddSlashHandler),
