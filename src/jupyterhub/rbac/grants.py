@@ -12,12 +12,14 @@ from typing import Final
 from jupyterhub.words.errors import Invalid
 from jupyterhub.words.names import ServerKey
 
-from .expand import Discarded, IssuingClient, Owner, access_scopes, expand, identify_scopes
+from .expand import Discarded, IssuingClient, Owner, access_scopes, expand
 from .scope_set import GroupsOf, ScopeSet
 from .scopes import INHERIT, SELF, ScopeRegistry, check_scopes_exist, split
 
 #: what a client may ask for by name to learn who someone is and no more; not a scope
 IDENTIFY: Final = "identify"
+#: what it means, as tokens store it: with the filter open, so that it outlives a new name
+IDENTIFY_RAW: Final = ("read:users:name!user", "read:users:groups!user")
 
 
 def beyond_owner(
@@ -117,24 +119,23 @@ def requested_by_client(
     """Give the raw scopes that an OAuth client asks for in its request, before the user's own rights limit them.
 
     ``requested`` are the names in the parameter ``scope`` (empty: everything ``allowed``; ``identify``: as little as
-    possible). Raises ``UnknownScope``, upon which the caller may try them as names of roles, or ``ScopeNotAllowed``.
+    possible). What identifies the user and lets them in is always part of it, but beside ``inherit``, which has it
+    all. Raises ``UnknownScope``, upon which the caller may try them as names of roles, or ``ScopeNotAllowed``.
     """
-    least = identify_scopes(owner) | access_scopes(client)
+    least = sorted({*IDENTIFY_RAW, *access_scopes(client)})
     allowed = tuple(allowed)
     requested = tuple(requested)
     if not requested:
-        if INHERIT in allowed:
-            return allowed
-        return tuple(dict.fromkeys((*allowed, *sorted(least))))
+        return allowed if INHERIT in allowed else tuple(dict.fromkeys((*allowed, *least)))
     named = tuple(dict.fromkeys(scope for scope in requested if scope != IDENTIFY))
     if not named:
-        return tuple(sorted(least))
+        return tuple(least)
     check_scopes_exist(named, registry)
     if INHERIT in allowed:
         return named
     if INHERIT in named:
         raise ScopeNotAllowed([INHERIT])
-    ceiling = ScopeSet.of(expand(allowed, registry, owner=owner, client=client) | least)
+    ceiling = ScopeSet.of(expand((*allowed, *least), registry, owner=owner, client=client))
     excess = [
         scope
         for scope in named
@@ -142,7 +143,7 @@ def requested_by_client(
     ]
     if excess:
         raise ScopeNotAllowed(excess)
-    return named
+    return tuple(dict.fromkeys((*named, *least)))
 
 
 # -- shares

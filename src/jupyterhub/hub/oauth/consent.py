@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jupyterhub.rbac.descriptions import ScopeDescription, describe
 from jupyterhub.rbac.expand import IssuingClient, Owner, access_scopes, expand, identify_scopes
-from jupyterhub.rbac.grants import requested_by_client, within
+from jupyterhub.rbac.grants import IDENTIFY_RAW, requested_by_client, within
 from jupyterhub.rbac.scope_set import GroupsOf, ScopeSet
 from jupyterhub.rbac.scopes import INHERIT, ScopeRegistry, UnknownScope
 from jupyterhub.words.errors import Invalid
@@ -106,6 +106,6 @@ def shown(asking: Asking, scopes: Sequence[str]) -> tuple[list[str], list[ScopeD
     """Give the scopes of the confirmation form, and what the page says of them."""
     if INHERIT in scopes:
         return [INHERIT], describe([INHERIT], asking.registry, user=asking.user_name)
-    plain = identify_scopes(asking.owner) | access_scopes(asking.client)
+    plain = {*IDENTIFY_RAW, *access_scopes(asking.client)}
     beyond = [scope for scope in scopes if scope not in plain]
     return list(scopes), describe(scopes if beyond else [], asking.registry, user=asking.user_name)
