@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jupyterhub.hub.shares import read_code_id
+from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import Denied, Invalid, NotFound
 from jupyterhub.words.models import Window
@@ -15,7 +16,8 @@ from jupyterhub.words.names import ServerKey
 from .house_of_tests import requester
 
 DEFAULT = ServerKey("ada")
-SHARER = requester("shares", "read:servers", "read:users:name", "read:groups:name")
+NAMES = ("read:users:name", "read:groups:name")
+SHARER = requester("shares", "read:servers", *NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,21 @@ async def test_a_guest_sees_and_leaves_their_own_share_only(house):
     with pytest.raises(NotFound):
         await house.shares.leave(DEFAULT, user="bob")
     assert (await house.shares.find(DEFAULT, group="crew")).group == "crew"
+
+
+async def test_what_is_shared_with_ones_group_counts_for_ones_tokens_until_one_leaves_it(house):
+    secrets = [await house.token_of("bob"), await house.token_of("bob", ["servers"])]
+    await house.shares.grant(
+        DEFAULT, group="crew", scopes=["servers"], requester=requester("shares", "servers", *NAMES)
+    )
+    on = Target.of_server(DEFAULT)
+    for secret in secrets:
+        asking = await house.requesters.by_token(secret)
+        assert asking.may("start:servers", on), "also what the scope contains"
+        assert not asking.may("start:servers", Target.of_server(ServerKey("ada", "other")))
+    await house.groups.remove_members("crew", ["bob"])
+    for secret in secrets:
+        assert not (await house.requesters.by_token(secret)).may("start:servers", on)
 
 
 async def test_a_share_follows_its_owner_to_a_new_name(house):

@@ -66,7 +66,7 @@ class Requesters:
             user = await tx.users.find_by_id(token.owner_id)
             if user is None:
                 return None
-            scopes = await self._of_token(tx, token, await self.for_user_tokens(tx, user))
+            scopes = await self._of_token(tx, token, await self.for_user(tx, user))
             return Requester(
                 kind="user",
                 id=user.id,
@@ -106,19 +106,13 @@ class Requesters:
     # -- scopes
 
     async def for_user(self, tx: Transaction, user: User) -> ScopeSet:
-        """Give all that a user may do: by their own roles, those of their groups, and what is shared with either."""
+        """Give all that a user may do: by their own roles, those of their groups, and what is shared with either.
+
+        Their tokens are limited to the same: a server shared with a group is entered with a token that OAuth gave.
+        """
         written = await tx.roles.scopes_of_user(user.id)
         shared = await tx.shares.scopes_for_user(user.id, with_groups=True)
         return self._expanded((*written, *shared), Owner("user", user.name))
-
-    async def for_user_tokens(self, tx: Transaction, user: User) -> ScopeSet:
-        """Give what tokens of a user are limited to: as ``for_user``, but of shares only direct ones, as written.
-
-        Tokens get less from shares than the browser does; clients have come to rely on it (surprises.md 71).
-        """
-        own = self._expanded(tuple(await tx.roles.scopes_of_user(user.id)), Owner("user", user.name))
-        shared = await tx.shares.scopes_for_user(user.id, with_groups=False)
-        return own | ScopeSet.of(shared) if shared else own
 
     async def for_service(self, tx: Transaction, service: Service) -> ScopeSet:
         written = await tx.roles.scopes_of_service(service.id)
@@ -135,7 +129,7 @@ class Requesters:
             )
         user = await tx.users.find_by_id(token.owner_id)
         return (
-            ScopeSet.of(()) if user is None else await self._of_token(tx, token, await self.for_user_tokens(tx, user))
+            ScopeSet.of(()) if user is None else await self._of_token(tx, token, await self.for_user(tx, user))
         )
 
     async def _of_token(self, tx: Transaction, token: Token, owner_scopes: ScopeSet) -> ScopeSet:

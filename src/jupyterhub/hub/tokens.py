@@ -85,7 +85,7 @@ class Tokens:
         if not tokens:
             return []
         owner = Owner("user", user.name)
-        owner_scopes = await self._requesters.for_user_tokens(tx, user)
+        owner_scopes = await self._requesters.for_user(tx, user)
         issuers = await tx.oauth.issuers({token.client_id for token in tokens if token.client_id})
         groups_of = await groups_named_by(tx, owner_scopes.raw, *(token.scopes for token in tokens))
         return [
@@ -194,7 +194,7 @@ class Tokens:
         asked = [scope for scope in wanted if scope != INHERIT]
         if not asked:
             return
-        owner_scopes = await self._requesters.for_user_tokens(tx, user)
+        owner_scopes = await self._requesters.for_user(tx, user)
         groups_of = await groups_named_by(tx, owner_scopes.raw, asked)
         owner = Owner("user", user.name)
         excess = beyond_owner(asked, owner_scopes, self._registry, owner=owner, groups_of=groups_of)
