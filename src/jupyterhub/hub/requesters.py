@@ -128,9 +128,7 @@ class Requesters:
                 else await self._of_token(tx, token, await self.for_service(tx, service))
             )
         user = await tx.users.find_by_id(token.owner_id)
-        return (
-            ScopeSet.of(()) if user is None else await self._of_token(tx, token, await self.for_user(tx, user))
-        )
+        return ScopeSet.of(()) if user is None else await self._of_token(tx, token, await self.for_user(tx, user))
 
     async def _of_token(self, tx: Transaction, token: Token, owner_scopes: ScopeSet) -> ScopeSet:
         client: IssuingClient | None = None
