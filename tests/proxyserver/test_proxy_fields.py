@@ -174,7 +174,7 @@ def answered(
             rules=ForwardingRules(**rules),
             client=ClientFacts(b""),
             keep_alive=keep_alive,
-            date=b"now",
+            date=lambda: b"now",
         )
     )
 
@@ -184,7 +184,7 @@ def test_answers_pass_without_what_belongs_to_the_other_hop():
         "HTTP/1.1 200 Own Words", "Keep-Alive: timeout=77", "Connection: x-hop, close", "X-Hop: 1", "Set-Cookie: a",
         "set-cookie: b", "Date: then", "Content-Length: 3", "Server: theirs",
     ) == [
-        "HTTP/1.1 200 Own Words", "Set-Cookie: a", "set-cookie: b", "Date: then", "Server: theirs", "Content-Length: 3",
+        "HTTP/1.1 200 Own Words", "Set-Cookie: a", "set-cookie: b", "Date: then", "Content-Length: 3", "Server: theirs",
     ]  # fmt: skip
 
 

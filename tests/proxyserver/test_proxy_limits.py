@@ -12,9 +12,10 @@ from proxy_process import LIMIT_S, Client, Received, Upstream, get, replies
 
 from jupyterhub.proxyserver.counters import Counters
 from jupyterhub.proxyserver.error_pages import OwnPages
+from jupyterhub.proxyserver.limits import Limits
 from jupyterhub.proxyserver.protocol.fields import ForwardingRules
 from jupyterhub.proxyserver.protocol.routes import RouteTable
-from jupyterhub.proxyserver.server import Limits, PublicServer
+from jupyterhub.proxyserver.server import PublicServer
 from jupyterhub.proxyserver.upstreams import Upstreams
 
 SHORT = 0.15
@@ -69,7 +70,7 @@ async def test_dripping_bytes_do_not_prolong_the_time_for_a_head(serve):
 
 
 async def test_a_connection_without_a_request_is_closed_without_a_word(serve):
-    async with Client(await serve(head_s=SHORT)) as client:
+    async with Client(await serve(first_byte_s=SHORT)) as client:
         assert await client.until_eof() == b""
 
 
@@ -146,7 +147,9 @@ async def test_idle_websockets_are_left_alone(serve, upstream: Upstream):
         return False
 
     upstream.script = script
-    limits = dict.fromkeys(("head_s", "body_s", "keep_alive_s", "linger_s", "upstream_silence_s"), SHORT)
+    limits = dict.fromkeys(
+        ("first_byte_s", "head_s", "body_s", "keep_alive_s", "linger_s", "upstream_silence_s"), SHORT
+    )
     async with Client(await serve(**limits)) as client:
         await client.send(get("/", *UPGRADE))
         await client.head()

@@ -22,10 +22,11 @@ from pathlib import Path
 from .control import Control
 from .counters import Counters
 from .error_pages import ErrorPages, OwnPages, PagesFromDirectory, PagesFromTarget
+from .limits import Limits
 from .options import Listen, Settings, UsageError, read_settings
 from .protocol.heads import split_host
 from .protocol.routes import RouteTable
-from .server import Limits, PublicServer
+from .server import PublicServer
 from .small_http import Answer, SmallServer, WholeRequest
 from .tls import api_context, public_context, upstream_context
 from .upstreams import Upstreams

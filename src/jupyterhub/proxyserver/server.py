@@ -3,6 +3,10 @@
 One ``ClientConnection`` for each client; it reads requests one after the other, owns the exchange of the current one
 and the upstream's connection that belongs to it. Here are sockets, time limits and back-pressure: neither side is
 read while the other cannot take what was read. ``PublicServer`` holds what all connections share.
+
+A small request passes here in a handful of calls, and each costs. So nothing is scheduled that can be called, times
+are those of the last look at the clock (``PublicServer.now``), and what is rare is looked for once, by the phase of the
+exchange, not at every step.
 """
 
 from __future__ import annotations
@@ -10,40 +14,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import cast
 
-from .counters import Counters
+from .access_log import AccessLog
+from .counters import CLIENT_GONE, Counters
 from .error_pages import ErrorPages
 from .httpdate import http_date
+from .joined import Joined
+from .limits import NEVER, Limits
 from .protocol.exchange import (
-    AbandonUpstream,
-    AbortClient,
-    ClientBroken,
-    ClientGone,
-    Command,
-    Event,
+    BROKEN,
+    DONE,
+    FAILED,
+    HEALTH_BODY,
+    HEALTHY,
+    JOINED,
+    OPEN,
+    OPENING,
     Exchange,
-    FinishClient,
-    Join,
-    OpenUpstream,
-    Phase,
-    ReleaseUpstream,
-    RespondError,
-    RespondHealthy,
-    SendClient,
-    SendUpstream,
-    Touch,
-    UpstreamFailed,
-    UpstreamReady,
+    FindsRoutes,
+    Site,
 )
 from .protocol.fields import ClientFacts, ForwardingRules
-from .protocol.heads import Refused, RequestHead, ResponseHead
-from .protocol.reading import RequestBody, RequestReader
+from .protocol.heads import Refused, RequestHead
+from .protocol.reading import RequestReader, ResponseReader
 from .protocol.routes import Route, RouteTable
 from .small_http import Answer, answer_bytes
+from .trust import Trust
 from .upstreams import (
     POOL_IDLE_S,
     WRITE_HIGH_WATER,
@@ -57,35 +58,6 @@ log = logging.getLogger(__name__)
 
 #: pipelined bytes behind a request above which the client is not read until its answer is complete
 MAX_PIPELINED_BYTES = 64 * 1024
-_NEVER = float("inf")
-_NEW, _REUSED = UpstreamReady(False), UpstreamReady(True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Time limits of clients' connections, in seconds."""
-
-    #: from the first byte of a head (or the accepted connection) to its end
-    head_s: float = 60.0
-    #: between an answer and the next request
-    keep_alive_s: float = 5.0
-    #: between two pieces of a request body
-    body_s: float = 300.0
-    #: after an answer that came before the request's end, for the client to see it (RFC 9112 §9.6)
-    linger_s: float = 2.0
-    #: for something to move in the other direction, after one has been shut down. Who has closed only half of the
-    #: connection still gets the answer; until we write, who has gone looks the same, so it must not be for ever.
-    half_closed_s: float = 10.0
-    #: ``--timeout``: nothing moves on the client's connection
-    silence_s: float | None = None
-    #: ``--proxy-timeout``: the upstream says nothing while its answer is awaited
-    upstream_silence_s: float | None = None
-
-    @property
-    def granularity_s(self) -> float:
-        """How often deadlines must be looked at to be met well enough."""
-        given = [self.head_s, self.keep_alive_s, self.linger_s, self.silence_s, self.upstream_silence_s]
-        return max(0.02, min(1.0, *(limit / 4 for limit in given if limit)))
 
 
 class _Hold:
@@ -99,12 +71,15 @@ class _Hold:
 
 class _Mode(Enum):
     HTTP = "requests and answers"
-    JOINED = "bytes go through"
     LINGERING = "our last answer is sent; what still comes is thrown away"
+    JOINED = "handed over to ``joined``"
+
+
+_HTTP, _LINGERING, _JOINED = _Mode.HTTP, _Mode.LINGERING, _Mode.JOINED
 
 
 class PublicServer:
-    """What all clients' connections share. ``sweep`` keeps the time limits; see ``run``."""
+    """What all clients' connections share. ``run`` keeps the time limits."""
 
     def __init__(
         self,
@@ -117,19 +92,33 @@ class PublicServer:
         counters: Counters,
         is_tls: bool,
         times_lookups: bool = False,
+        trust: Trust | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
-        self.rules = rules
         self.limits = limits
         self.upstreams = upstreams
         self.error_pages = error_pages
         self.counters = counters
         self.is_tls = is_tls
-        #: what exchanges ask; with metrics, lookups are timed
-        self.routes = _TimedRoutes(routes, counters) if times_lookups else routes
-        self._connections: set[ClientConnection] = set()
+        self.outbox = upstreams.outbox
+        self.trust = trust or Trust.everybody()
+        self.access_log = access_log
+        #: with metrics, lookups are timed
+        found_by: FindsRoutes = _TimedRoutes(routes, counters) if times_lookups else routes
+        self.site = Site(found_by, rules, http_date)
+        #: the last look at the loop's clock, and a step on: deadlines counted from it are met late, never early
+        self.now = self._look_at_the_clock()
+        self.is_draining = False
+        self._connections: set[ClientConnection | Joined] = set()
+        #: open connections by address, only if they are limited
+        self._by_ip: Counter[str] = Counter()
 
     def connection(self) -> ClientConnection:
         return ClientConnection(self)
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._connections)
 
     async def run(self) -> None:
         """Keep the time limits until cancelled.
@@ -137,21 +126,65 @@ class PublicServer:
         One look at all connections now and then, instead of a timer for each: a timer set and cancelled with every
         request costs more than everything else that we do about time.
         """
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.limits.granularity_s)
-            now = loop.time()
+            self.now = self._look_at_the_clock()
+            now = self.now - self.limits.granularity_s
             for connection in list(self._connections):
                 connection.keep_time(now)
             self.upstreams.close_idle_since(now - POOL_IDLE_S)
 
-    def opened(self, connection: ClientConnection) -> None:
+    def _look_at_the_clock(self) -> float:
+        return asyncio.get_running_loop().time() + self.limits.granularity_s
+
+    def drain(self) -> None:
+        """Begin no new exchange: idle connections are closed now, others with the end of their answer."""
+        self.is_draining = True
+        for connection in list(self._connections):
+            connection.drain()
+
+    def abort(self) -> None:
+        """End all that is left, at once."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    def admit(self, connection: ClientConnection, ip: str, *, is_trusted: bool) -> bool:
+        """Count a new connection in, or say that there are too many."""
+        limits = self.limits
+        if limits.max_connections and len(self._connections) >= limits.max_connections:
+            return False
+        if limits.max_connections_per_client and not is_trusted:
+            if self._by_ip[ip] >= limits.max_connections_per_client:
+                return False
+            self._by_ip[ip] += 1
+            connection.counted_ip = ip
         self._connections.add(connection)
         self.counters.client_connections += 1
+        return True
 
-    def closed(self, connection: ClientConnection) -> None:
+    def left(self, connection: ClientConnection) -> None:
+        """The connection is closed."""
         self._connections.discard(connection)
         self.counters.client_connections -= 1
+        self._count_out(connection.counted_ip)
+
+    def joined(self, connection: ClientConnection, pair: Joined) -> None:
+        """The pair goes on in the place of the connection."""
+        self._connections.discard(connection)
+        self._connections.add(pair)
+        self.counters.open_websockets += 1
+
+    def joined_ended(self, pair: Joined) -> None:
+        self._connections.discard(pair)
+        self.counters.client_connections -= 1
+        self.counters.open_websockets -= 1
+        self._count_out(pair.counted_ip)
+
+    def _count_out(self, ip: str) -> None:
+        if ip:
+            self._by_ip[ip] -= 1
+            if not self._by_ip[ip]:
+                del self._by_ip[ip]
 
 
 class _TimedRoutes:
@@ -167,72 +200,123 @@ class _TimedRoutes:
 
 
 class ClientConnection(asyncio.Protocol):
+    __slots__ = (
+        "_answer_reader",
+        "_began",
+        "_client_eof",
+        "_deadline",
+        "_exchange",
+        "_facts",
+        "_holds",
+        "_is_lost",
+        "_is_writable",
+        "_loop",
+        "_mode",
+        "_moved_at",
+        "_reader",
+        "_sent_bytes",
+        "_server",
+        "_task",
+        "_transport",
+        "_upstream",
+        "_upstream_moved_at",
+        "counted_ip",
+    )
+
     def __init__(self, server: PublicServer) -> None:
         self._server = server
-        self._reader = RequestReader()
-        self._mode = _Mode.HTTP
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(max_head_bytes=server.limits.max_head_bytes)
+        self._mode = _HTTP
         self._exchange: Exchange | None = None
-        self._head: RequestHead | None = None
         self._upstream: UpstreamConnection | None = None
+        #: reads what ``_upstream`` answers
+        self._answer_reader: ResponseReader | None = None
         #: opening an upstream, or fetching an error page
         self._task: asyncio.Task[None] | None = None
-        #: to be written at the end of the current turn
-        self._out: list[bytes] = []
         self._holds = 0
         self._is_writable = True
         self._client_eof = False
-        self._upstream_eof = False
         self._is_lost = False
-        #: moments of the loop's clock
-        self._deadline = _NEVER
-        self._moved_at = 0.0
-        self._upstream_moved_at = 0.0
+        #: set if connections from there are counted
+        self.counted_ip = ""
+        #: when the current request was read, and what its answer has come to, in bytes
+        self._began = 0.0
+        self._sent_bytes = 0
+        #: moments as in ``PublicServer.now``
+        self._moved_at = self._upstream_moved_at = server.now
+        self._deadline = NEVER
 
     # -- from the loop
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        set_keepalive(transport)
         peer = transport.get_extra_info("peername")
         # RFC 7239 §6 has a word for who cannot be named: clients on a Unix socket.
-        ip = peer[0] if isinstance(peer, tuple) else "unknown"
-        self._facts = ClientFacts(ip.removeprefix("::ffff:").encode(), self._server.is_tls)
-        self._moved_at = self._loop.time()
-        self._deadline = self._moved_at + self._server.limits.head_s
-        self._server.opened(self)
+        ip = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else "unknown"
+        server = self._server
+        self._facts = _facts(ip, server.is_tls, server.trust.includes(ip))
+        if not server.admit(self, ip, is_trusted=self._facts.is_trusted):
+            self._is_lost = True
+            server.counters.refused_connections += 1
+            answer = Answer(503, b"There are too many connections.\n", {"Content-Type": "text/plain"})
+            self._transport.write(answer_bytes(answer, keep_alive=False))
+            self._transport.close()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        set_keepalive(transport)
+        self._moved_at = server.now
+        self._deadline = server.now + server.limits.first_byte_s
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_lost:
+            return  # never let in
         self._is_lost = True
-        self._server.closed(self)
+        self._server.left(self)
         if self._task is not None:
             self._task.cancel()
         if self._exchange is not None:
-            self._tell(ClientGone())
-        elif self._upstream is not None:
+            self._exchange.client_gone()
+            self._count(CLIENT_GONE)
+        if self._upstream is not None:
             self._upstream.close()
+            self._upstream = None
 
     def data_received(self, data: bytes) -> None:
-        self._moved_at = self._loop.time()
-        if self._mode is _Mode.HTTP:
-            self._read(data)
-        elif self._mode is _Mode.JOINED and self._upstream is not None:
-            assert self._exchange is not None and self._exchange.route is not None
-            self._exchange.route.last_activity = time.time()
-            self._upstream.send(data)
+        if self._mode is not _HTTP or self._is_lost:
+            return
+        self._moved_at = self._server.now
+        reader = self._reader
+        try:
+            was_inside_head = reader.is_inside_head
+            try:
+                events = reader.feed(data)
+            except Refused as refusal:
+                self._refuse(refusal)
+                return
+            for event in events:
+                if type(event) is bytes:
+                    self._pass_body(event)
+                else:
+                    self._begin_exchange(event)  # type: ignore[arg-type]
+            if not events and not was_inside_head and reader.is_inside_head:
+                self._deadline = self._moved_at + self._server.limits.head_s
+            elif reader.held_bytes > MAX_PIPELINED_BYTES:
+                self._hold(_Hold.PIPELINED)
+        except Exception:
+            self._fall_over()
 
     def eof_received(self) -> bool:
         self._client_eof = True
-        if self._mode is _Mode.LINGERING or self._server.is_tls:  # TLS transports cannot be half closed
+        self._server.outbox.flush()  # what waits there is not lost if the loop closes the connection behind us
+        exchange = self._exchange
+        if self._mode is _LINGERING or self._server.is_tls:  # TLS transports cannot be half closed
             return False
-        if self._exchange is None:
+        if exchange is None:
             return self._reader.held_bytes > 0
-        self._deadline = self._loop.time() + self._server.limits.half_closed_s
-        if self._mode is _Mode.JOINED and self._upstream is not None:
-            self._upstream.send_eof()
-            return not self._upstream_eof
-        if not self._exchange.is_request_read:
-            self._tell(ClientGone())  # half a request: nothing to wait for
+        self._deadline = self._server.now + self._server.limits.half_closed_s
+        if not exchange.is_request_read:
+            exchange.client_gone()  # half a request: nothing to wait for
+            self._abandon_upstream()
             return False
         return True
 
@@ -243,14 +327,120 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_writable = True
+        self._moved_at = self._server.now
         if self._upstream is not None:
             self._upstream.resume_reading()
 
+    # -- reading requests
+    def _begin_exchange(self, head: RequestHead) -> None:
+        server = self._server
+        self._exchange = exchange = Exchange(server.site, self._facts, head)
+        if server.is_draining:
+            exchange.keeps_client = False
+        self._began = self._loop.time()
+        self._sent_bytes = 0
+        if head.is_websocket:
+            server.counters.requests_ws += 1
+        else:
+            server.counters.requests_web += 1
+        # While a body is awaited the clock runs for each piece; while an answer is, the client may be silent.
+        self._deadline = NEVER if self._reader.is_complete else self._moved_at + server.limits.body_s
+        if exchange.phase is OPENING:
+            connection = server.upstreams.take(exchange.address, exchange.is_repeatable)
+            if connection is not None:
+                self._begin(exchange, connection, True)
+            else:
+                self._connect_soon(exchange)
+        else:
+            self._go_on()
+
+    def _pass_body(self, body: bytes) -> None:
+        exchange, is_last = self._exchange, self._reader.is_complete
+        if exchange is None:
+            return
+        self._deadline = NEVER if is_last else self._moved_at + self._server.limits.body_s
+        self._server.counters.bytes_in += len(body)
+        data = exchange.from_client(body, is_last)
+        if data and self._upstream is not None:
+            self._upstream.send(data)
+        elif exchange.phase is OPENING and not is_last:
+            self._hold(_Hold.NO_UPSTREAM)
+
+    def _refuse(self, refusal: Refused) -> None:
+        """What came is not HTTP as we read it."""
+        log.info("%d refused: %s", refusal.status, refusal)
+        exchange = self._exchange
+        if exchange is not None:
+            if exchange.phase is OPEN or exchange.phase is OPENING:
+                exchange.client_broke(str(refusal), refusal.status)
+                self._go_on()
+            else:
+                self._transport.abort()  # an answer of ours is on its way, to a client that no longer makes sense
+            return
+        self._server.counters.refused_requests += 1
+        answer = Answer(refusal.status, f"{refusal}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"})
+        data = answer_bytes(answer, keep_alive=False)
+        self._server.counters.answers["none"].add(refusal.status, 0.0, len(data))
+        self._write(data)
+        self._linger()
+
+    def _next_request(self) -> None:
+        """Go on behind a complete exchange."""
+        self._exchange = None
+        reader = self._reader
+        if reader.held_bytes:
+            # In a turn of its own: many small requests in one packet must not become one deep recursion.
+            self._deadline = self._server.now + self._server.limits.head_s
+            self._loop.call_soon(self._read_held)
+            return
+        if self._client_eof:
+            self._close()
+            return
+        self._deadline = self._server.now + self._server.limits.keep_alive_s
+        reader.begin_next()
+        if self._holds:
+            self._unhold(_Hold.PIPELINED)
+
+    def _read_held(self) -> None:
+        if self._is_lost or self._mode is not _HTTP or self._exchange is not None:
+            return
+        self._unhold(_Hold.PIPELINED)
+        self.data_received(self._reader.begin_next())
+
     # -- from the upstream
-    def upstream_events(self, events: list[Event]) -> None:
-        self._upstream_moved_at = self._loop.time()
+    def upstream_data(self, data: bytes) -> None:
+        exchange, reader = self._exchange, self._answer_reader
+        assert exchange is not None and reader is not None
+        self._moved_at = self._upstream_moved_at = self._server.now
         try:
-            self._tell_all(events)
+            try:
+                out = exchange.from_upstream(reader.feed(data))
+            except Refused as refusal:
+                self._server.counters.upstream_errors["protocol"] += 1
+                exchange.upstream_failed(str(refusal), refusal.status)
+                self._go_on()
+                return
+            if out:
+                self._sent_bytes += len(out)
+                self._server.outbox.write(self._transport, out)
+            if exchange.phase is not OPEN:
+                self._go_on()
+            elif reader.is_complete:
+                exchange.upstream_done(reader.is_reusable)
+                self._finish(exchange)
+        except Exception:
+            self._fall_over()
+
+    def upstream_ended(self, why: str, *, is_clean: bool) -> None:
+        exchange, reader = self._exchange, self._answer_reader
+        assert exchange is not None and reader is not None
+        try:
+            if is_clean and reader.feed_eof():
+                exchange.upstream_done(False)
+            else:
+                self._server.counters.upstream_errors["ended"] += 1
+                exchange.upstream_failed(why, has_started=reader.has_started)
+            self._go_on()
         except Exception:
             self._fall_over()
 
@@ -260,270 +450,191 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._hold(_Hold.UPSTREAM_FULL)
 
-    def upstream_joined_data(self, data: bytes) -> None:
-        assert self._exchange is not None and self._exchange.route is not None
-        self._exchange.route.last_activity = time.time()
-        self._moved_at = self._loop.time()
-        self._transport.write(data)
-
-    def upstream_joined_eof(self) -> None:
-        self._upstream_eof = True
-        self._deadline = self._loop.time() + self._server.limits.half_closed_s
-        if self._client_eof or not self._transport.can_write_eof():
-            self._transport.close()
-        else:
-            self._transport.write_eof()
-
-    # -- reading requests
-    def _read(self, data: bytes) -> None:
-        if self._exchange is None and not self._reader.is_inside_head:
-            self._deadline = self._moved_at + self._server.limits.head_s
-        try:
-            events = self._reader.feed(data)
-        except Refused as refusal:
-            self._refuse(refusal)
-            return
-        self._guarded(self._take, events)
-        if self._reader.held_bytes > MAX_PIPELINED_BYTES:
-            self._hold(_Hold.PIPELINED)
-
-    def _take(self, events: Iterable[RequestHead | RequestBody]) -> None:
-        for event in events:
-            if isinstance(event, RequestHead):
-                self._head = event
-                self._exchange = Exchange(self._server.routes, self._server.rules, self._facts, date=http_date)
-                if event.is_websocket:
-                    self._server.counters.requests_ws += 1
-                else:
-                    self._server.counters.requests_web += 1
-            if self._exchange is None:
-                return
-            # While a body is awaited the clock runs for each piece; while an answer is, the client may be silent.
-            self._deadline = _NEVER if self._reader.is_complete else self._moved_at + self._server.limits.body_s
-            self._tell(event)
-        exchange = self._exchange
-        if exchange is not None and exchange.phase is Phase.OPENING and not exchange.is_request_read:
-            self._hold(_Hold.NO_UPSTREAM)
-
-    def _refuse(self, refusal: Refused) -> None:
-        """What came is not HTTP as we read it."""
-        log.info("%d refused: %s", refusal.status, refusal)
-        if self._exchange is not None:
-            self._tell(ClientBroken(str(refusal), refusal.status))
-            return
-        self._server.counters.requests_proxy[refusal.status] += 1
-        answer = Answer(refusal.status, f"{refusal}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"})
-        self._transport.write(answer_bytes(answer, keep_alive=False))
-        self._linger()
-
-    def _next_request(self) -> None:
-        """Go on behind a complete exchange."""
-        self._exchange = None
-        self._head = None
-        if self._client_eof and not self._reader.held_bytes:
-            self._transport.close()
-            return
-        self._deadline = self._loop.time() + self._server.limits.keep_alive_s
-        if self._reader.held_bytes:
-            # In a turn of its own: many small requests in one packet must not become one deep recursion.
-            self._loop.call_soon(self._read_held)
-        else:
-            self._reader.next_message()
-            self._unhold(_Hold.PIPELINED)
-
-    def _read_held(self) -> None:
-        if self._is_lost or self._mode is not _Mode.HTTP or self._exchange is not None:
-            return
-        self._unhold(_Hold.PIPELINED)
-        try:
-            events = self._reader.next_message()
-        except Refused as refusal:
-            self._refuse(refusal)
-            return
-        self._guarded(self._take, events)
-
     # -- performing what the exchange decides
-    def _tell_all(self, events: list[Event]) -> None:
+    def _go_on(self) -> None:
         exchange = self._exchange
-        for event in events:
-            # An event may end the exchange; what the upstream says behind that belongs to nobody.
-            if self._exchange is not exchange or exchange is None:
-                break
-            if type(event) is ResponseHead and not event.is_informational:
-                self._server.counters.requests_proxy[event.status] += 1
-            self._perform(exchange.receive(event))
-        self._flush()
+        assert exchange is not None
+        phase = exchange.phase
+        if phase is DONE:
+            self._finish(exchange)
+        elif phase is OPENING:
+            self._abandon_upstream()
+            self._connect_soon(exchange)
+        elif phase is JOINED:
+            self._join(exchange)
+        elif phase is FAILED:
+            self._abandon_upstream()
+            self._respond_error(exchange)
+        elif phase is HEALTHY:
+            self._respond(Answer(200, HEALTH_BODY, {"Content-Type": "application/json"}))
+        elif phase is BROKEN:
+            self._abandon_upstream()
+            self._break_off(exchange)
 
-    def _tell(self, event: Event) -> None:
-        self._tell_all([event])
+    def _connect_soon(self, exchange: Exchange) -> None:
+        self._task = self._loop.create_task(self._connect(exchange), name=f"connect to {exchange.address}")
 
-    def _perform(self, commands: list[Command]) -> None:
-        for command in commands:
-            match command:
-                case SendClient():
-                    self._out.append(command.data)
-                case Touch():
-                    command.route.last_activity = time.time()
-                    self._server.counters.last_activity_updating.count += 1
-                case SendUpstream():
-                    if self._upstream is not None:
-                        self._upstream.send(command.data)
-                case OpenUpstream():
-                    self._open_upstream(command)
-                case ReleaseUpstream():
-                    if self._upstream is not None:
-                        self._upstream.release()
-                        self._upstream = None
-                        self._unhold(_Hold.UPSTREAM_FULL)
-                case AbandonUpstream():
-                    self._abandon_upstream()
-                case FinishClient():
-                    self._finish(keep_alive=command.keep_alive, is_reading_short=command.is_reading_short)
-                case RespondError():
-                    self._respond_error(command)
-                case RespondHealthy():
-                    answer = Answer(200, command.body, {"Content-Type": "application/json"})
-                    self._respond(answer, command.keep_alive, is_reading_short=not command.keep_alive)
-                case AbortClient():
-                    self._abort(command)
-                case Join():
-                    self._join()
-
-    def _flush(self) -> None:
-        out = self._out
-        if not out:
-            return
-        self._out = []
-        if self._is_lost:
-            return
-        self._moved_at = self._loop.time()
-        if len(out) == 1:
-            self._transport.write(out[0])
-        else:
-            self._transport.writelines(out)
-
-    def _open_upstream(self, command: OpenUpstream) -> None:
-        if not command.must_be_new:
-            connection = self._server.upstreams.take(command.address, is_repeatable=command.is_repeatable)
-            if connection is not None:
-                self._begin(connection, is_reused=True)
-                return
-        self._task = self._loop.create_task(self._connect(command), name=f"connect to {command.address}")
-
-    async def _connect(self, command: OpenUpstream) -> None:
+    async def _connect(self, exchange: Exchange) -> None:
         try:
-            connection = await self._server.upstreams.connect(command.address)
+            connection = await self._server.upstreams.connect(exchange.address)
         except UpstreamUnreachable as error:
+            self._server.counters.upstream_errors["connect"] += 1
             self._task = None
-            self._guarded(self._tell, UpstreamFailed(str(error)))
-            return
+            exchange.upstream_failed(str(error))
+            self._guarded(self._go_on)
         except Exception:
-            log.exception("internal error while connecting to %s", command.address)
+            log.exception("internal error while connecting to %s", exchange.address)
             self._task = None
-            self._guarded(self._tell, UpstreamFailed("internal error", 500))
-            return
-        self._task = None
-        self._begin(connection, is_reused=False)
+            exchange.upstream_failed("internal error", 500)
+            self._guarded(self._go_on)
+        else:
+            self._task = None
+            self._guarded(self._begin, exchange, connection, False)
 
-    def _begin(self, connection: UpstreamConnection, *, is_reused: bool) -> None:
-        assert self._head is not None
+    def _begin(self, exchange: Exchange, connection: UpstreamConnection, is_reused: bool) -> None:
+        head = exchange.head
         self._upstream = connection
-        self._upstream_moved_at = self._loop.time()
-        connection.begin(self, request_method=self._head.method, unpack=self._head.is_http_1_0)
+        self._upstream_moved_at = self._server.now
+        self._answer_reader = ResponseReader(head.method, head.is_http_1_0)
+        connection.user = self
         if not self._is_writable:
             connection.pause_reading()
-        self._unhold(_Hold.NO_UPSTREAM)
-        self._guarded(self._tell, _REUSED if is_reused else _NEW)
+        if self._holds:
+            self._unhold(_Hold.NO_UPSTREAM)
+        connection.send(exchange.upstream_ready(is_reused))
 
     def _abandon_upstream(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
         if self._upstream is not None:
-            if self._mode is _Mode.JOINED:
-                self._upstream.close_after_sending()
-            else:
-                self._upstream.close()
+            self._upstream.close()
             self._upstream = None
             self._unhold(_Hold.UPSTREAM_FULL)
 
-    def _finish(self, *, keep_alive: bool, is_reading_short: bool) -> None:
-        self._flush()
+    def _finish(self, exchange: Exchange) -> None:
+        """The answer is complete."""
+        upstream = self._upstream
+        if upstream is not None:
+            self._upstream = None
+            if self._holds:
+                self._unhold(_Hold.UPSTREAM_FULL)
+            if exchange.keeps_upstream:
+                if not self._is_writable:
+                    upstream.resume_reading()  # idle connections are read: their end must be seen
+                self._server.upstreams.keep(upstream)
+            else:
+                upstream.close()
+        assert exchange.response is not None
+        self._count(exchange.response.status)
+        self._end_answer(exchange)
+
+    def _end_answer(self, exchange: Exchange) -> None:
         if self._is_lost:
             return
-        if keep_alive:
+        if exchange.keeps_client:
             self._next_request()
-        elif (is_reading_short and not self._reader.is_complete) or self._reader.held_bytes:
+            return
+        self._exchange = None
+        if not self._reader.is_complete or self._reader.held_bytes:
             self._linger()
         else:
-            self._transport.close()
+            self._close()
 
     def _linger(self) -> None:
         """Close in a way that lets the client read our last answer although it is still sending (RFC 9112 §9.6)."""
-        self._mode = _Mode.LINGERING
-        self._deadline = self._loop.time() + self._server.limits.linger_s
+        self._mode = _LINGERING
+        self._deadline = self._server.now + self._server.limits.linger_s
         self._unhold(_Hold.NO_UPSTREAM | _Hold.UPSTREAM_FULL | _Hold.PIPELINED)
+        self._server.outbox.flush()
         if self._client_eof:
             self._transport.close()
         elif self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _abort(self, command: AbortClient) -> None:
-        log.warning("answer to %s broken off: %s", self._described(), command.why)
-        if command.must_reset:
+    def _break_off(self, exchange: Exchange) -> None:
+        assert exchange.fault is not None and exchange.response is not None
+        log.warning("answer to %s broken off: %s", _described(exchange.head), exchange.fault.why)
+        self._count(exchange.response.status)
+        self._exchange = None
+        if exchange.must_reset:
             self._transport.abort()
         else:
-            self._flush()
-            self._transport.close()
+            self._close()
 
-    def _join(self) -> None:
-        assert self._upstream is not None and self._head is not None
-        self._flush()
-        self._mode = _Mode.JOINED
-        self._deadline = _NEVER
-        if rest := self._upstream.join():
-            self._transport.write(rest)
+    def _join(self, exchange: Exchange) -> None:
+        assert self._upstream is not None and exchange.route is not None and self._answer_reader is not None
+        upstream = self._upstream.hand_over()
+        self._upstream = None
+        self._unhold(_Hold.NO_UPSTREAM | _Hold.UPSTREAM_FULL | _Hold.PIPELINED)
+        self._mode = _JOINED
+        self._count(101)
+        self._exchange = None
+        pair = Joined(self._server, exchange.route, self._transport, upstream, self.counted_ip)
+        self._server.joined(self, pair)
+        if rest := self._answer_reader.take_rest():
+            pair.upstream.data_received(rest)
         if rest := self._reader.take_rest():
-            self._upstream.send(rest)
-        self._unhold(_Hold.PIPELINED)
+            pair.client.data_received(rest)
         if self._client_eof:
-            self._upstream.send_eof()
+            pair.client.eof_received()
+        if not self._is_writable:
+            pair.client.pause_writing()
 
-    def _respond_error(self, command: RespondError) -> None:
-        assert self._head is not None
-        level = logging.INFO if command.status == 404 else logging.WARNING
-        log.log(level, "%d %s: %s", command.status, self._described(), command.why)
-        self._server.counters.requests_proxy[command.status] += 1
-        self._deadline = _NEVER
+    def _respond_error(self, exchange: Exchange) -> None:
+        assert exchange.fault is not None
+        status, why = exchange.fault
+        level = logging.INFO if status == 404 else logging.WARNING
+        log.log(level, "%d %s: %s", status, _described(exchange.head), why)
+        self._deadline = NEVER
         self._unhold(_Hold.NO_UPSTREAM)
-        if command.is_bare:
-            self._respond(Answer(command.status), False, is_reading_short=True)
+        if exchange.is_bare:
+            self._respond(Answer(status))
             return
-        page = self._server.error_pages.page(command.status, self._head.target)
+        page = self._server.error_pages.page(status, exchange.head.target)
         if page is not None:
-            self._respond_page(page, command)
+            self._respond(page)
         else:
-            self._task = self._loop.create_task(self._fetch_error_page(command, self._head.target), name="error page")
+            self._task = self._loop.create_task(self._fetch_error_page(status, exchange.head.target), name="error page")
 
-    async def _fetch_error_page(self, command: RespondError, request_target: bytes) -> None:
-        page = await self._server.error_pages.fetch_page(command.status, request_target)
+    async def _fetch_error_page(self, status: int, request_target: bytes) -> None:
+        page = await self._server.error_pages.fetch_page(status, request_target)
         self._task = None
-        self._guarded(self._respond_page, page, command)
+        self._guarded(self._respond, page)
 
-    def _respond_page(self, page: Answer, command: RespondError) -> None:
-        self._respond(page, command.keep_alive, is_reading_short=command.is_reading_short)
-
-    def _respond(self, answer: Answer, keep_alive: bool, *, is_reading_short: bool) -> None:
-        head = self._head
-        self._out.append(
-            answer_bytes(
-                answer,
-                keep_alive=keep_alive,
-                to_head=head is not None and head.method == b"HEAD",
-                is_http_1_0=head is not None and head.is_http_1_0,
-            )
+    def _respond(self, answer: Answer) -> None:
+        exchange = self._exchange
+        if exchange is None or self._is_lost:
+            return
+        head = exchange.head
+        exchange.keeps_client = exchange.keeps_client and exchange.is_request_read
+        data = answer_bytes(
+            answer, keep_alive=exchange.keeps_client, to_head=head.method == b"HEAD", is_http_1_0=head.is_http_1_0
         )
-        self._finish(keep_alive=keep_alive, is_reading_short=is_reading_short)
+        self._sent_bytes += len(data)
+        self._write(data)
+        self._count(answer.status)
+        self._end_answer(exchange)
+
+    def _write(self, data: bytes) -> None:
+        self._server.outbox.write(self._transport, data)
+
+    def _close(self) -> None:
+        """When all is sent."""
+        self._server.outbox.flush()
+        self._transport.close()
+
+    # -- what is counted
+    def _count(self, status: int) -> None:
+        """An answer, whole or not, has been given; 499 if the client did not wait for it."""
+        exchange, server = self._exchange, self._server
+        assert exchange is not None
+        counters = server.counters
+        seconds = self._loop.time() - self._began
+        kind = exchange.route.kind if exchange.route is not None else "none"
+        counters.answers[kind].add(status, seconds, self._sent_bytes)
+        if server.access_log is not None:
+            server.access_log.write(self._facts.ip, exchange, status, self._sent_bytes, seconds)
 
     # -- back-pressure
     def _hold(self, why: int) -> None:
@@ -535,9 +646,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._holds & why:
             return
         self._holds &= ~why
-        if not self._holds and not self._is_lost:
-            self._moved_at = self._loop.time()
-            if self._deadline is not _NEVER and self._exchange is not None and not self._reader.is_complete:
+        if not self._holds and not self._is_lost and not self._transport.is_closing():
+            self._moved_at = self._server.now
+            if self._deadline is not NEVER and self._exchange is not None and not self._reader.is_complete:
                 self._deadline = self._moved_at + self._server.limits.body_s
             self._transport.resume_reading()
 
@@ -550,31 +661,44 @@ class ClientConnection(asyncio.Protocol):
         elif limits.silence_s is not None and now - self._moved_at >= limits.silence_s:
             log.info("nothing moved for %g s: connection dropped", limits.silence_s)
             self._transport.abort()
+        elif not self._is_writable:
+            if now - self._moved_at >= limits.write_s:
+                log.info("the client took nothing for %g s: connection dropped", limits.write_s)
+                self._transport.abort()
         elif (
             limits.upstream_silence_s is not None
             and now - self._upstream_moved_at >= limits.upstream_silence_s
-            and self._exchange is not None
-            and self._exchange.phase is Phase.OPEN
-            and self._is_writable
+            and self._upstream is not None
             and self._reader.is_complete
         ):
-            self._guarded(self._tell, UpstreamFailed(f"the upstream is silent for {limits.upstream_silence_s:g} s"))
+            self.upstream_ended(f"the upstream is silent for {limits.upstream_silence_s:g} s", is_clean=False)
 
     def _too_late(self) -> None:
-        if self._mode is not _Mode.LINGERING and (self._client_eof or self._upstream_eof):
+        if self._client_eof and self._mode is not _LINGERING:
             still_moving = self._moved_at + self._server.limits.half_closed_s
             if still_moving > self._deadline:
                 self._deadline = still_moving
                 return
-        self._deadline = _NEVER
-        if self._mode is not _Mode.HTTP or self._client_eof:
+        self._deadline = NEVER
+        exchange = self._exchange
+        if self._mode is not _HTTP or self._client_eof:
             self._transport.abort()
-        elif self._exchange is not None:
-            self._tell(ClientBroken("the request body does not come", 408))
+        elif exchange is not None:
+            self._refuse(Refused("the request body does not come", 408))
         elif self._reader.is_inside_head:
             self._refuse(Refused("the request head does not come", 408))
         else:
-            self._transport.close()  # idle: nothing is lost by silence
+            self._close()  # idle: nothing is lost by silence
+
+    def drain(self) -> None:
+        """Close when there is nothing to be answered any more."""
+        if self._exchange is not None:
+            self._exchange.keeps_client = False
+        elif self._mode is _HTTP and not self._reader.held_bytes:
+            self._close()
+
+    def abort(self) -> None:
+        self._transport.abort()
 
     # -- the edge
     def _guarded(self, do: Callable[..., None], *arguments: object) -> None:
@@ -585,11 +709,17 @@ class ClientConnection(asyncio.Protocol):
             self._fall_over()
 
     def _fall_over(self) -> None:
-        log.exception("internal error at %s", self._described())
+        log.exception("internal error at %s", _described(self._exchange.head) if self._exchange else "a connection")
         self._exchange = None
         self._abandon_upstream()
         self._transport.abort()
 
-    def _described(self) -> str:
-        """The request for the log: without its query, which may hold tokens."""
-        return f"{self._head.method.decode()} {self._head.path_raw.decode()}" if self._head else "a connection"
+
+def _described(head: RequestHead) -> str:
+    """The request for the log: without its query, which may hold tokens."""
+    return f"{head.method.decode()} {head.path_raw.decode()}"
+
+
+@lru_cache(maxsize=1024)
+def _facts(ip: str, is_tls: bool, is_trusted: bool) -> ClientFacts:
+    return ClientFacts(ip.encode(), is_tls, is_trusted)

@@ -15,7 +15,7 @@ from typing import cast
 
 from .httpdate import http_date
 from .protocol.heads import Refused, RequestHead
-from .protocol.reading import RequestBody, RequestReader
+from .protocol.reading import RequestReader
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class SmallServer(asyncio.Protocol):
         except Refused as refusal:
             self._send(Answer(refusal.status, str(refusal).encode()), keep_alive=False)
 
-    def _take(self, events: list[RequestHead | RequestBody]) -> None:
+    def _take(self, events: list[RequestHead | bytes]) -> None:
         for event in events:
             if isinstance(event, RequestHead):
                 self._head = event
@@ -105,8 +105,8 @@ class SmallServer(asyncio.Protocol):
                 if any(name == b"expect" and value.lower() == b"100-continue" for _, name, value in event.fields):
                     self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             else:
-                self._body.append(event.data)
-                self._body_bytes += len(event.data)
+                self._body.append(event)
+                self._body_bytes += len(event)
                 if self._body_bytes > MAX_BODY_BYTES:
                     raise Refused("the body is too long", 413)
 

@@ -1,38 +1,33 @@
-"""Connections to upstreams: opening, pooling, and turning what they say into events.
+"""Connections to upstreams: opening and pooling.
 
 An ``UpstreamConnection`` belongs to one user at a time (a client's connection, or a fetch of an error page) or lies
-idle in the pool. Nothing is decided here about what an answer means; see ``protocol.exchange``.
+idle in the pool. It passes bytes on as they come; what they mean is found out by its user, with ``protocol``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import ssl
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from .protocol.exchange import Event, ResponseDone, UpstreamFailed
+from .outbox import Outbox
 from .protocol.heads import Refused, ResponseHead
-from .protocol.reading import ResponseBody, ResponseReader
+from .protocol.reading import ResponseReader
 from .protocol.targets import Address
-
-log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 #: how long an unused connection is kept
 POOL_IDLE_S = 30.0
-#: unused connections kept for one address
-POOL_SIZE = 64
+#: unused connections kept for one address; below what is busy at once, each turn would cost a new connection
+POOL_SIZE = 512
 #: A request that cannot be repeated goes on a pooled connection only if that was in use a moment ago: servers close
 #: connections after seconds of idleness, and a request that meets the close on its way would be lost.
 SURELY_ALIVE_S = 1.0
 #: bytes waiting to be sent above which the other side is not read any more
 WRITE_HIGH_WATER = 256 * 1024
-
-_DONE, _DONE_REUSABLE = ResponseDone(False), ResponseDone(True)
 
 
 class UpstreamUnreachable(OSError):
@@ -42,43 +37,35 @@ class UpstreamUnreachable(OSError):
 class UpstreamUser(Protocol):
     """Who uses an upstream's connection."""
 
-    def upstream_events(self, events: list[Event]) -> None: ...
+    def upstream_data(self, data: bytes) -> None: ...
+
+    def upstream_ended(self, why: str, *, is_clean: bool) -> None:
+        """Nothing more comes. Clean ends are those that the upstream wanted."""
 
     def upstream_writable(self, is_writable: bool) -> None: ...
 
-    def upstream_joined_data(self, data: bytes) -> None: ...
-
-    def upstream_joined_eof(self) -> None: ...
-
 
 class UpstreamConnection(asyncio.Protocol):
+    __slots__ = ("_pool", "_transport", "address", "idle_since", "is_lost", "user")
+
     def __init__(self, pool: Upstreams, address: Address) -> None:
         self._pool = pool
         self.address = address
         self.user: UpstreamUser | None = None
         self.idle_since = 0.0
-        self._reader: ResponseReader | None = None
-        self._is_joined = False
+        #: nothing can be sent any more
         self.is_lost = False
 
     # -- for the user
-    def begin(self, user: UpstreamUser, *, request_method: bytes, unpack: bool) -> None:
-        """Expect the answer to one request, whose bytes the user sends next."""
-        self.user = user
-        self._reader = ResponseReader(request_method=request_method, unpack=unpack)
-
     def send(self, data: bytes) -> None:
         if not self.is_lost:
-            self._transport.write(data)
+            self._pool.outbox.write(self._transport, data)
 
-    def send_eof(self) -> None:
-        if not self.is_lost and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def join(self) -> bytes:
-        """From now on pass bytes on uninterpreted. Gives those that came with the answer's head."""
-        self._is_joined = True
-        return self._reader.take_rest() if self._reader is not None else b""
+    def hand_over(self) -> asyncio.Transport:
+        """Give the bare transport to somebody who sets another protocol for it."""
+        self.user = None
+        self._pool.outbox.flush()
+        return self._transport
 
     def pause_reading(self) -> None:
         if not self.is_lost:
@@ -88,26 +75,12 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.is_lost:
             self._transport.resume_reading()
 
-    def release(self) -> None:
-        """Back to the pool."""
-        self.user = None
-        self._reader = None
-        self._pool.keep(self)
-
     def close(self) -> None:
         """Close now; the user is told nothing any more."""
         self.user = None
         if not self.is_lost:
+            self.is_lost = True
             self._transport.abort()
-
-    def close_after_sending(self) -> None:
-        self.user = None
-        if not self.is_lost:
-            self._transport.close()
-
-    @property
-    def is_usable(self) -> bool:
-        return not self.is_lost and not self._transport.is_closing()
 
     # -- from the loop
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,44 +89,29 @@ class UpstreamConnection(asyncio.Protocol):
         set_keepalive(transport)
 
     def data_received(self, data: bytes) -> None:
-        user, reader = self.user, self._reader
-        if user is None or reader is None:
+        user = self.user
+        if user is not None:
+            user.upstream_data(data)
+        else:
             # Nobody asked: an upstream that says something on an idle connection (a 408, say) is about to close it.
             self.close()
-            return
-        if self._is_joined:
-            user.upstream_joined_data(data)
-            return
-        events: list[Event] = []
-        try:
-            events.extend(reader.feed(data))
-        except Refused as refusal:
-            user.upstream_events([UpstreamFailed(str(refusal), refusal.status)])
-            return
-        if reader.is_complete and _ends_a_body(events):
-            events.append(_DONE_REUSABLE if reader.is_reusable else _DONE)
-        if events:
-            user.upstream_events(events)
 
     def eof_received(self) -> bool:
-        if self.user is None:
-            return False
-        if self._is_joined:
-            self.user.upstream_joined_eof()
-            return not self.address.is_tls  # TLS transports cannot be half closed
-        self._tell_end("closed its connection")
+        if self.user is not None:
+            self.user.upstream_ended("the upstream closed its connection", is_clean=True)
+        self.is_lost = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
-        if exc is not None and self.user is not None and not self._is_joined:
+        if exc is not None and self.user is not None:
             self._hear_last_words()
         if self.user is None:
             self._pool.forget(self)
-        elif self._is_joined:
-            self.user.upstream_events([UpstreamFailed("the connection ended")])
+        elif exc is None:
+            self.user.upstream_ended("the upstream closed its connection", is_clean=True)
         else:
-            self._tell_end(f"broke its connection: {exc}" if exc else "closed its connection", is_clean=exc is None)
+            self.user.upstream_ended(f"the upstream broke its connection: {exc}", is_clean=False)
 
     def pause_writing(self) -> None:
         if self.user is not None:
@@ -178,15 +136,6 @@ class UpstreamConnection(asyncio.Protocol):
         except OSError:  # nothing more there, or the reset itself
             return
 
-    def _tell_end(self, why: str, *, is_clean: bool = True) -> None:
-        assert self.user is not None and self._reader is not None
-        ended: list[Event] = list(self._reader.feed_eof()) if is_clean else []
-        self.user.upstream_events([*ended, ResponseDone(False)] if ended else [UpstreamFailed(f"the upstream {why}")])
-
-
-def _ends_a_body(events: list[Event]) -> bool:
-    return bool(events) and isinstance(events[-1], ResponseBody) and events[-1].is_last
-
 
 class Upstreams:
     """All connections to upstreams, and the idle ones among them by address."""
@@ -195,18 +144,20 @@ class Upstreams:
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._idle: dict[Address, list[UpstreamConnection]] = {}
+        #: for all connections of this loop, the clients' too
+        self.outbox = Outbox()
+        self._now = asyncio.get_running_loop().time
 
-    def take(self, address: Address, *, is_repeatable: bool) -> UpstreamConnection | None:
+    def take(self, address: Address, is_repeatable: bool) -> UpstreamConnection | None:
         """Give an idle connection: the one used last, which is the least likely to be closed by the other end."""
         idle = self._idle.get(address)
         while idle:
-            connection = idle[-1]
-            if not connection.is_usable:
-                idle.pop()
-                continue
-            if not is_repeatable and asyncio.get_running_loop().time() - connection.idle_since > SURELY_ALIVE_S:
-                return None
-            return idle.pop()
+            connection = idle.pop()
+            if not connection.is_lost:
+                if is_repeatable or self._now() - connection.idle_since <= SURELY_ALIVE_S:
+                    return connection
+                idle.append(connection)
+                break
         return None
 
     async def connect(self, address: Address) -> UpstreamConnection:
@@ -233,12 +184,15 @@ class Upstreams:
         return connection
 
     def keep(self, connection: UpstreamConnection) -> None:
-        idle = self._idle.setdefault(connection.address, [])
-        if len(idle) >= POOL_SIZE or not connection.is_usable:
+        """Take back a connection that is fit for another request."""
+        connection.user = None
+        idle = self._idle.get(connection.address)
+        if idle is None:
+            idle = self._idle[connection.address] = []
+        if len(idle) >= POOL_SIZE or connection.is_lost:
             connection.close()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
-        connection.resume_reading()  # the last user may have left it paused; an end must be seen
+        connection.idle_since = self._now()
         idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
@@ -269,47 +223,52 @@ class Fetch:
         self._max_bytes = max_bytes
         self._head: ResponseHead | None = None
         self._body = bytearray()
-        self._connection: UpstreamConnection | None = None
+        self._reader = ResponseReader(b"GET", unpack=True)
         self._done: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
 
     async def get(self, address: Address, request: bytes) -> Fetched:
         """Raises ``UpstreamUnreachable`` for whatever goes wrong; the caller sets the time limit."""
         # Always a new connection: error pages are rare, and a stale one would cost the page.
-        self._connection = await self._upstreams.connect(address)
+        connection = await self._upstreams.connect(address)
         try:
-            self._connection.begin(self, request_method=b"GET", unpack=True)
-            self._connection.send(request)
+            connection.user = self
+            connection.send(request)
             return await self._done
         finally:
-            self._connection.close()
+            connection.close()
 
-    def upstream_events(self, events: list[Event]) -> None:
+    def upstream_data(self, data: bytes) -> None:
         if self._done.done():
             return
+        try:
+            events = self._reader.feed(data)
+        except Refused as refusal:
+            self._done.set_exception(UpstreamUnreachable(str(refusal)))
+            return
         for event in events:
-            match event:
-                case ResponseHead() if not event.is_informational:
-                    self._head = event
-                case ResponseBody():
-                    self._body += event.data
-                    if len(self._body) > self._max_bytes:
-                        self._done.set_exception(UpstreamUnreachable("the error page is too long"))
-                        return
-                case UpstreamFailed():
-                    self._done.set_exception(UpstreamUnreachable(event.why))
-                    return
-                case ResponseDone() if self._head is not None:
-                    self._done.set_result(Fetched(self._head, bytes(self._body)))
-                    return
+            if isinstance(event, ResponseHead):
+                self._head = event
+            else:
+                self._body += event
+        if len(self._body) > self._max_bytes:
+            self._done.set_exception(UpstreamUnreachable("the error page is too long"))
+        elif self._reader.is_complete:
+            self._finish()
+
+    def upstream_ended(self, why: str, *, is_clean: bool) -> None:
+        if self._done.done():
+            return
+        if is_clean and self._reader.feed_eof():
+            self._finish()
+        else:
+            self._done.set_exception(UpstreamUnreachable(why))
 
     def upstream_writable(self, is_writable: bool) -> None:
         pass
 
-    def upstream_joined_data(self, data: bytes) -> None:
-        pass
-
-    def upstream_joined_eof(self) -> None:
-        pass
+    def _finish(self) -> None:
+        assert self._head is not None
+        self._done.set_result(Fetched(self._head, bytes(self._body)))
 
 
 def set_keepalive(transport: asyncio.BaseTransport) -> None:

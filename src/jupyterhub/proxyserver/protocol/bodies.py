@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from .heads import MAX_HEAD_BYTES, Framing, FramingKind, Refused, check_trailer_line
+from .heads import CHUNKED, MAX_HEAD_BYTES, UNTIL_CLOSE, Framing, Refused, check_trailer_line
 
 #: chunk-size with its extensions (RFC 9112 §7.1.1). Nobody uses them; endless ones have been used to exhaust servers.
 _MAX_SIZE_LINE = 256
@@ -133,10 +133,8 @@ class ChunkedBody:
 
 
 def body_reader(framing: Framing, *, unpack: bool = False) -> BodyReader:
-    match framing.kind:
-        case FramingKind.CHUNKED:
-            return ChunkedBody(unpack=unpack)
-        case FramingKind.UNTIL_CLOSE:
-            return UntilCloseBody()
-        case _:
-            return LengthBody(framing.length)
+    if framing is CHUNKED:
+        return ChunkedBody(unpack=unpack)
+    if framing is UNTIL_CLOSE:
+        return UntilCloseBody()
+    return LengthBody(framing.length)

@@ -1,131 +1,137 @@
 """From the bytes of a connection to events: one reader for the client's side, one for the upstream's.
 
-A reader gives the events of one message and then stops: what came behind it (pipelined requests, the first bytes of a
-WebSocket) is kept until somebody asks for the next message or for the bytes. Violations raise ``heads.Refused``.
+Events are heads, and pieces of a body as plain bytes; ``is_complete`` says whether the message is over. A reader gives
+the events of one message and then stops: what came behind it (pipelined requests, the first bytes of a WebSocket) is
+kept until somebody asks for the next message or for the bytes. Violations raise ``heads.Refused``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .bodies import BodyReader, body_reader
 from .heads import (
+    CHUNKED,
     MAX_HEAD_BYTES,
+    NO_BODY,
     UNTIL_CLOSE,
+    FramingKind,
     Refused,
     RequestHead,
     ResponseHead,
     looks_like_a_request,
+    may_repeat_itself,
     parse_request_head,
     parse_response_head,
+    parse_similar_head,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestBody:
-    data: bytes
-    is_last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseBody:
-    data: bytes
-    is_last: bool
-
-
-class _HeadBuffer:
+class _PartialHead:
     """Collects bytes until a head is complete, looking at each byte once however slowly they drip in."""
 
     __slots__ = ("_data", "_searched")
 
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._searched = 0
+    def __init__(self, data: bytes) -> None:
+        self._data = bytearray(data)
+        self._searched = len(data)
+
+    def take(self, data: bytes) -> int:
+        """Add ``data``; give the length of the head, or -1 if it is not complete."""
+        self._data += data
+        end = self._data.find(b"\r\n\r\n", max(0, self._searched - 3))
+        self._searched = len(self._data)
+        return end + 4 if end >= 0 else -1
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._data)
 
     def __len__(self) -> int:
         return len(self._data)
-
-    def start(self) -> bytes:
-        return bytes(self._data[:MAX_HEAD_BYTES])
-
-    def take(self, data: bytes, too_long: Refused) -> tuple[bytes, bytes] | None:
-        """Add ``data``; give (head with its empty line, what follows) as soon as the head is complete."""
-        if not self._data:  # nearly always: the head comes in one piece and is not copied into the buffer
-            end = data.find(b"\r\n\r\n") + 4
-            if end >= 4:
-                if end > MAX_HEAD_BYTES:
-                    raise too_long
-                return data[:end], data[end:]
-            self._data += data
-        else:
-            self._data += data
-            end = self._data.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
-            if end >= 4:
-                if end > MAX_HEAD_BYTES:
-                    raise too_long
-                head, rest = bytes(self._data[:end]), bytes(self._data[end:])
-                self._data.clear()
-                self._searched = 0
-                return head, rest
-        self._searched = len(self._data)
-        if self._searched > MAX_HEAD_BYTES:
-            raise too_long
-        return None
 
 
 class RequestReader:
     """The client's side of a connection. ``is_complete`` stops it until ``next_message``."""
 
-    __slots__ = ("_body", "_head", "_rest", "_unpack", "is_complete")
+    __slots__ = ("_body", "_former", "_max_head_bytes", "_partial", "_rest", "_unpack", "is_complete")
 
-    def __init__(self, *, unpack: bool = False) -> None:
+    def __init__(self, *, unpack: bool = False, max_head_bytes: int = MAX_HEAD_BYTES) -> None:
         """``unpack`` takes chunked bodies out of their chunks."""
         self._unpack = unpack
-        self._head = _HeadBuffer()
+        self._max_head_bytes = max_head_bytes
+        self._partial: _PartialHead | None = None
+        #: the last request's, if the next one may repeat its fields
+        self._former: RequestHead | None = None
         self._body: BodyReader | None = None
         self._rest = b""
         self.is_complete = False
 
     @property
     def is_inside_head(self) -> bool:
-        return len(self._head) > 0
+        return self._partial is not None
 
     @property
     def is_between_messages(self) -> bool:
         """Nothing of a message is here: a good moment for either side to close."""
-        return self._body is None and not self.is_complete and not len(self._head)
+        return self._body is None and not self.is_complete and self._partial is None
 
-    def feed(self, data: bytes) -> list[RequestHead | RequestBody]:
+    def feed(self, data: bytes) -> list[RequestHead | bytes]:
         if self.is_complete:
             self._rest += data
             return []
         if self._body is not None:
             return [self._feed_body(self._body, data)]
-        if not len(self._head):
-            # RFC 9112 §2.2: empty lines before the request line are to be ignored (old clients end bodies with one).
-            data = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
-            if not data:
+        if self._partial is None:
+            if self._former is not None:
+                similar = parse_similar_head(data, self._former)
+                if similar is not None:
+                    self.is_complete = True
+                    return [similar]
+            if data[0] in b"\r\n":
+                # RFC 9112 §2.2: empty lines before a request are to be ignored (old clients end bodies with one).
+                data = data.lstrip(b"\r\n")
+                if not data:
+                    return []
+            # Nearly always the head comes in one piece, and alone.
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                self._partial = _PartialHead(data)
+                self._check_partial(self._partial)
                 return []
-        taken = self._head.take(data, Refused("the request head is too long", 431))
-        if taken is None:
-            if not looks_like_a_request(self._head.start()):
-                raise Refused("this is not an HTTP request")
-            return []
-        head = parse_request_head(taken[0])
-        if head.framing.is_empty:
+        else:
+            end = self._partial.take(data)
+            if end < 0:
+                self._check_partial(self._partial)
+                return []
+            data = bytes(self._partial)
+            self._partial = None
+        if end > self._max_head_bytes:
+            raise Refused("the request head is too long", 431)
+        if end == len(data):
+            head, rest = parse_request_head(data), b""
+        else:
+            head, rest = parse_request_head(data[:end]), data[end:]
+        if not head.block.has_body:
+            self._former = head if may_repeat_itself(head) else None
             self.is_complete = True
-            self._rest = taken[1]
-            return [head]  # no event for the end of nothing
-        self._body = body_reader(head.framing, unpack=self._unpack)
-        if taken[1]:
-            return [head, self._feed_body(self._body, taken[1])]
-        return [head]
+            self._rest = rest
+            return [head]
+        self._body = body_reader(head.block.framing, unpack=self._unpack)
+        return [head, self._feed_body(self._body, rest)] if rest else [head]
 
-    def next_message(self) -> list[RequestHead | RequestBody]:
-        """Go on behind a complete message."""
-        rest, self._rest = self._rest, b""
+    def _check_partial(self, partial: _PartialHead) -> None:
+        if len(partial) > self._max_head_bytes:
+            raise Refused("the request head is too long", 431)
+        if not looks_like_a_request(bytes(partial)):
+            raise Refused("this is not an HTTP request")
+
+    def begin_next(self) -> bytes:
+        """Be ready for the next message behind a complete one. Gives what is here of it, to be fed."""
         self._body = None
         self.is_complete = False
+        return self.take_rest()
+
+    def next_message(self) -> list[RequestHead | bytes]:
+        """Go on behind a complete message."""
+        rest = self.begin_next()
         return self.feed(rest) if rest else []
 
     @property
@@ -137,68 +143,86 @@ class RequestReader:
         rest, self._rest = self._rest, b""
         return rest
 
-    def _feed_body(self, body: BodyReader, data: bytes) -> RequestBody:
+    def _feed_body(self, body: BodyReader, data: bytes) -> bytes:
         passed, rest = body.feed(data)
-        if rest is None:
-            return RequestBody(passed, False)
-        self.is_complete = True
-        self._rest = rest
-        return RequestBody(passed, True)
-
-
-_NO_RESPONSE_BODY = ResponseBody(b"", True)
+        if rest is not None:
+            self.is_complete = True
+            self._rest = rest
+        return passed
 
 
 class ResponseReader:
     """The upstream's side of one exchange: any number of 1xx heads, then one answer."""
 
-    __slots__ = ("_body", "_final", "_head", "_method", "_rest", "_unpack", "has_started", "is_complete")
+    # Made for each request: what is the same at every beginning is set here, and not there.
+    _partial: _PartialHead | None = None
+    _body: BodyReader | None = None
+    _final: ResponseHead | None = None
+    _rest = b""
+    #: a byte has come: the request was read by somebody and must not be sent again
+    has_started = False
+    is_complete = False
 
-    def __init__(self, *, request_method: bytes, unpack: bool = False) -> None:
+    def __init__(self, request_method: bytes, unpack: bool = False) -> None:
         self._method = request_method
         self._unpack = unpack
-        self._head = _HeadBuffer()
-        self._body: BodyReader | None = None
-        self._final: ResponseHead | None = None
-        self._rest = b""
-        #: a byte has come: the request was read by somebody and must not be sent again
-        self.has_started = False
-        self.is_complete = False
 
-    def feed(self, data: bytes) -> list[ResponseHead | ResponseBody]:
+    def feed(self, data: bytes) -> list[ResponseHead | bytes]:
         """Raises ``Refused`` with status 502 if the upstream breaks the rules."""
-        self.has_started = True
         if self._body is not None and not self.is_complete:
             return [self._feed_body(self._body, data)]
-        events: list[ResponseHead | ResponseBody] = []
+        self.has_started = True
+        events: list[ResponseHead | bytes] = []
         while data and not self.is_complete:
-            taken = self._head.take(data, Refused("the response head is too long", 502))
-            if taken is None:
-                return events
-            head = parse_response_head(taken[0], request_method=self._method)
-            data = taken[1]
+            if self._partial is None:
+                end = data.find(b"\r\n\r\n") + 4
+                if end < 4:
+                    self._partial = _PartialHead(data)
+                    self._check_partial(self._partial)
+                    return events
+            else:
+                end = self._partial.take(data)
+                if end < 0:
+                    self._check_partial(self._partial)
+                    return events
+                data = bytes(self._partial)
+                self._partial = None
+            if end > MAX_HEAD_BYTES:
+                raise Refused("the response head is too long", 502)
+            head = parse_response_head(data if end == len(data) else data[:end], request_method=self._method)
+            data = data[end:]
             events.append(head)
             if head.is_informational:
                 continue
             self._final = head
-            if head.framing.is_empty:
+            framing = head.framing
+            if framing.length == len(data) and framing is not CHUNKED and framing is not UNTIL_CLOSE:
+                self.is_complete = True  # the whole answer in one piece, or one without a body
+                if data:
+                    events.append(data)
+                return events
+            if framing is NO_BODY or (framing.kind is FramingKind.LENGTH and not framing.length):
                 self.is_complete = True
-                if head.status != 101:  # behind that come bytes of another protocol, until both sides have closed
-                    events.append(_NO_RESPONSE_BODY)
                 break
-            self._body = body_reader(head.framing, unpack=self._unpack)
+            self._body = body_reader(framing, unpack=self._unpack)
             if data:
                 events.append(self._feed_body(self._body, data))
             return events
         self._rest += data
         return events
 
-    def feed_eof(self) -> list[ResponseHead | ResponseBody]:
-        """The upstream has closed. Gives the end of a body that ends so; nothing otherwise."""
+    def _check_partial(self, partial: _PartialHead) -> None:
+        if len(partial) > MAX_HEAD_BYTES:
+            raise Refused("the response head is too long", 502)
+        if not b"HTTP/1.".startswith(bytes(partial)[:7]):
+            raise Refused("the upstream does not speak HTTP/1", 502)
+
+    def feed_eof(self) -> bool:
+        """The upstream has closed: say whether that was the end of a body, which it is for some."""
         if self._final is not None and self._final.framing is UNTIL_CLOSE and not self.is_complete:
             self.is_complete = True
-            return [_NO_RESPONSE_BODY]
-        return []
+            return True
+        return False
 
     @property
     def is_reusable(self) -> bool:
@@ -209,13 +233,12 @@ class ResponseReader:
         rest, self._rest = self._rest, b""
         return rest
 
-    def _feed_body(self, body: BodyReader, data: bytes) -> ResponseBody:
+    def _feed_body(self, body: BodyReader, data: bytes) -> bytes:
         try:
             passed, rest = body.feed(data)
         except Refused as refusal:
             raise Refused(str(refusal), 502) from refusal
-        if rest is None:
-            return ResponseBody(passed, False)
-        self.is_complete = True
-        self._rest = rest
-        return ResponseBody(passed, True)
+        if rest is not None:
+            self.is_complete = True
+            self._rest = rest
+        return passed

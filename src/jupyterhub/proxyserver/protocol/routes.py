@@ -22,7 +22,7 @@ Json = Any
 class Route:
     """One entry. Mutable in one thing: ``last_activity``, which moves with every byte that counts."""
 
-    __slots__ = ("_data_json", "data", "last_activity", "path", "prefix", "target", "target_problem")
+    __slots__ = ("_data_json", "data", "kind", "last_activity", "path", "prefix", "target", "target_problem")
 
     def __init__(self, path: str, data: Mapping[str, Json], prefix: bytes, now: float) -> None:
         #: the key: decoded, with a leading and without a trailing slash
@@ -31,6 +31,8 @@ class Route:
         self.data = data
         #: what ``--no-include-prefix`` takes off: the key's path, decoded, without a host; ``b""`` for the root
         self.prefix = prefix
+        #: what metrics tell apart: whose route it is, as a hub marks it (proxy-contract.md §3)
+        self.kind = next((kind for kind in ("hub", "user", "service") if kind in data), "other")
         #: seconds since the epoch
         self.last_activity = now
         self.target: Target | None = None
@@ -51,11 +53,12 @@ class Route:
         return f'{self._data_json},"last_activity":"{moment[:-6]}Z"}}'
 
 
-class _Node:
-    __slots__ = ("children", "route")
+class _Node(dict[bytes, "_Node"]):
+    """The segments that may follow a prefix, and the route that ends there."""
+
+    __slots__ = ("route",)
 
     def __init__(self) -> None:
-        self.children: dict[bytes, _Node] = {}
         self.route: Route | None = None
 
 
@@ -86,7 +89,7 @@ class RouteTable:
         route = Route(key, data, b"".join(b"/" + segment for segment in prefix_segments), now)
         node = self._root
         for segment in segments:
-            node = node.children.setdefault(segment, _Node())
+            node = node.setdefault(segment, _Node())
         node.route = route
         self._routes[key] = route
         self._depth = max(self._depth, len(segments))
@@ -100,12 +103,12 @@ class RouteTable:
         trail = [self._root]
         segments = self._segments(key)
         for segment in segments:
-            trail.append(trail[-1].children[segment])
+            trail.append(trail[-1][segment])
         trail[-1].route = None
         for segment, parent, node in zip(reversed(segments), reversed(trail[:-1]), reversed(trail[1:]), strict=True):
-            if node.children or node.route is not None:
+            if node or node.route is not None:
                 break
-            del parent.children[segment]
+            del parent[segment]
         return True
 
     def find(self, host: bytes | None, path_raw: bytes) -> Route | None:
@@ -116,13 +119,16 @@ class RouteTable:
         mean nothing here: the path is passed on as it is, and whoever resolves them does it inside the chosen target.
         """
         path = unquote_to_bytes(path_raw) if b"%" in path_raw else path_raw
-        segments = path[1:].split(b"/", self._depth)
+        segments = path.split(b"/", self._depth + 1)
+        # Before the first slash there is nothing; or, so to speak, the host.
         if self._host_routing:
-            segments.insert(0, split_host(host)[0].lower() if host else b"")
+            segments[0] = split_host(host)[0].lower() if host else b""
+        else:
+            del segments[0]
         node: _Node | None = self._root
         best = self._root.route
         for segment in segments:
-            node = node.children.get(segment) if node is not None else None
+            node = node.get(segment)  # type: ignore[union-attr]
             if node is None:
                 break
             if node.route is not None:

@@ -7,6 +7,8 @@ Unix socket as ``http+unix://%2Frun%2Fx.sock/path`` (``unix+http`` means the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -18,9 +20,11 @@ class BadTarget(ValueError):
     """This is not the URL of an upstream that we can reach."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """What a connection is made to; upstream connections of equal addresses are interchangeable."""
+class Address(NamedTuple):
+    """What a connection is made to; upstream connections of equal addresses are interchangeable.
+
+    A tuple, because it is looked up with every request and the hash of a dataclass is ten times as dear.
+    """
 
     host: str
     port: int
@@ -34,7 +38,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     address: Address
     #: host with port as in the URL: what Host becomes when the client sent none, or with ``--change-origin``
@@ -42,6 +46,10 @@ class Target:
     #: without a slash at its end, ``b""`` for none
     path: bytes = b""
     query: bytes = b""
+
+    @cached_property
+    def has_path(self) -> bool:
+        return bool(self.path or self.query)
 
     def prepend_to(self, target: bytes) -> bytes:
         """Put this path and query before those of an origin-form request target."""
