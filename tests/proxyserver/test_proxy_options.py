@@ -18,7 +18,7 @@ def test_defaults_are_those_of_the_contract():
     read = settings()
     assert read.public == Listen("", 8000) and read.api == Listen("localhost", 8001)
     assert read.metrics is None and read.public_tls is None and read.api_secret == ""
-    assert read.keep_alive_timeout_s == 5 and read.timeout_s is None and read.log_level == "INFO"
+    assert read.limits.keep_alive_s == 5 and read.limits.silence_s is None and read.log_level == "INFO"
     assert read.verify_upstreams and read.rules.x_forward and read.rules.prepend_path and read.rules.include_prefix
 
 
@@ -53,7 +53,7 @@ def test_options_are_read():
         "/pid", "--log-level", "WARN",
     )  # fmt: skip
     assert (read.public.socket_path, read.api.socket_path, read.metrics) == ("/p", "/a", Listen("", 9))
-    assert (read.timeout_s, read.proxy_timeout_s, read.keep_alive_timeout_s) == (1.5, None, 0.25)
+    assert (read.limits.silence_s, read.limits.upstream_silence_s, read.limits.keep_alive_s) == (1.5, None, 0.25)
     assert read.rules.custom_fields == ((b"A", b"b:c"), (b"D", b"e"))
     rules = read.rules
     assert rules.auto_rewrite and rules.change_origin and rules.protocol_rewrite == b"https"

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from .counters import Counters
+from .crew import Crew
 from .protocol.routes import RouteTable
 from .small_http import Answer, WholeRequest
 
@@ -31,13 +32,22 @@ _TOKEN = re.compile(rb"\btoken[ \t]+([^ \t]+)")
 
 class Control:
     def __init__(
-        self, routes: RouteTable, *, secret: str, counters: Counters, clock: Callable[[], float] = time.time
+        self,
+        routes: RouteTable,
+        *,
+        secret: str,
+        counters: Counters,
+        crew: Crew | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """``secret`` ``""`` leaves the API open."""
+        """``secret`` ``""`` leaves the API open. Workers of ``crew`` are kept in step."""
+        self._crew = crew
         self._routes = routes
         self._secret = secret.encode()
         self._counters = counters
         self._clock = clock
+        #: not yet told to the workers
+        self._changes: list[tuple[Any, ...]] = []
 
     def answer(self, request: WholeRequest) -> Answer:
         answer = self._answer(request)
@@ -45,6 +55,17 @@ class Control:
         self._counters.routes = len(self._routes)
         level = logging.INFO if answer.status < 400 else logging.WARNING
         log.log(level, "%d %s %s", answer.status, request.head.method.decode(), request.head.path_raw.decode())
+        return answer
+
+    async def answer_for_all(self, request: WholeRequest) -> Answer:
+        """Answer when all workers have said what they know and done what was asked."""
+        assert self._crew is not None
+        if request.head.method == b"GET":
+            await self._crew.collect()
+        answer = self.answer(request)
+        changes, self._changes = self._changes, []
+        for change in changes:
+            await self._crew.tell(*change)
         return answer
 
     def _answer(self, request: WholeRequest) -> Answer:
@@ -103,7 +124,10 @@ class Control:
         if not isinstance(body, dict) or not isinstance(body.get("target"), str):
             return Answer(400, b"Must specify 'target' as string", _TEXT_FIELDS)
         self._counters.api_route_add += 1
-        route = self._routes.add(path, body, now=self._clock())
+        moment = self._clock()
+        route = self._routes.add(path, body, now=moment)
+        if self._crew is not None:
+            self._changes.append(("add", path, body, moment))
         if route.target is None:
             log.warning("route %r leads nowhere: %s", path, route.target_problem)
         else:
@@ -113,6 +137,8 @@ class Control:
     def _delete(self, path: str) -> Answer:
         if not self._routes.remove(path):
             return Answer(404)
+        if self._crew is not None:
+            self._changes.append(("remove", path))
         self._counters.api_route_delete += 1
         log.info("route removed %r", path)
         return Answer(204)

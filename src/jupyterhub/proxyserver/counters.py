@@ -10,7 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 
@@ -52,6 +52,12 @@ class Tally:
         self.seconds += seconds
         self.sent_bytes += sent_bytes
 
+    def merge(self, other: Tally) -> None:
+        self.by_status.update(other.by_status)
+        self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
+        self.seconds += other.seconds
+        self.sent_bytes += other.sent_bytes
+
 
 @dataclass(slots=True)
 class Counters:
@@ -74,6 +80,8 @@ class Counters:
     refused_requests: int = 0
     #: beyond the limits
     refused_connections: int = 0
+    #: processes that proxy
+    workers: int = 0
     #: gauges
     open_websockets: int = 0
     client_connections: int = 0
@@ -88,6 +96,25 @@ class Counters:
             total.update(tally.by_status)
         del total[CLIENT_GONE]
         return total
+
+    async def itself(self) -> Counters:
+        """What ``Crew.collect`` gives, where there is but one process."""
+        return self
+
+    def add(self, other: Counters) -> None:
+        """Add another process's counts."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+            elif isinstance(mine, Summary):
+                mine.count += theirs.count
+                mine.seconds += theirs.seconds
+            elif isinstance(mine, defaultdict):
+                for kind, tally in theirs.items():
+                    mine[kind].merge(tally)
+            elif item.name != "started_at":
+                setattr(self, item.name, mine + theirs)
 
     def as_text(self) -> str:
         """Write the Prometheus text format, version 0.0.4."""
@@ -137,6 +164,7 @@ class Counters:
         )
         refused = self.refused_connections
         metric("proxy_refused_connections_total", "counter", "Connections beyond the limits", ("", refused))
+        metric("proxy_workers", "gauge", "Processes that proxy", ("", self.workers))
         metric("proxy_open_websockets", "gauge", "Joined connections", ("", self.open_websockets))
         metric("proxy_client_connections", "gauge", "Open connections of clients", ("", self.client_connections))
         metric("proxy_routes", "gauge", "Routes in the table", ("", self.routes))

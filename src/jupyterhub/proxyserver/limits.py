@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NEVER = float("inf")
+#: for a connection to an upstream
+CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The program: command line, sockets, signals, exit status. The one place where the proxy is put together.
 
-Exit status, as configurable-http-proxy has it: 1 if it cannot start, with one line that says why; 2 after SIGTERM or
-SIGINT. There is no way to end with 0: a proxy that stops has been stopped.
+Exit status, as configurable-http-proxy has it: 1 if it cannot start, with one line that says why; 2 after SIGTERM,
+SIGINT or SIGQUIT. There is no way to end with 0: a proxy that stops has been stopped.
 """
 
 from __future__ import annotations
@@ -9,20 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import signal
+import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .access_log import AccessLog
+from .channel import Channel
 from .control import Control
 from .counters import Counters
+from .crew import WORKER_VARIABLE, Crew, Work
 from .error_pages import ErrorPages, OwnPages, PagesFromDirectory, PagesFromTarget
-from .limits import Limits
+from .listening import BACKLOG, CannotListen, address_of, listen
 from .options import Listen, Settings, UsageError, read_settings
 from .protocol.heads import split_host
 from .protocol.routes import RouteTable
@@ -36,8 +41,8 @@ log = logging.getLogger(__name__)
 EXIT_CANNOT_START = 1
 EXIT_STOPPED = 2
 
-#: connections that the kernel holds until we take them: after a hub's restart all browsers come at once
-BACKLOG = 2048
+#: what runs may go on for so long after SIGQUIT, if the command line does not say
+DRAIN_S = 30.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,93 +63,217 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_STOPPED
 
 
-class CannotListen(Exception):
-    """An address cannot be listened on."""
-
-
 async def serve(settings: Settings) -> int:
     """Serve until a signal comes. Raises ``UsageError`` or ``CannotListen`` before anything is served."""
-    counters = Counters()
+    inherited = os.environ.get(WORKER_VARIABLE, "")
+    if inherited:
+        return await _work(settings, [socket.socket(fileno=int(number)) for number in inherited.split(",")])
+    counters = Counters(workers=settings.workers)
     routes = RouteTable(host_routing=settings.host_routing)
     if settings.default_target:
         routes.add("/", {"target": settings.default_target}, now=time.time())
-    upstreams = Upstreams(tls=upstream_context(settings))
     public_tls, api_tls = public_context(settings), api_context(settings)
-    server = PublicServer(
-        routes=routes,
-        rules=settings.rules,
-        limits=Limits(
-            keep_alive_s=settings.keep_alive_timeout_s,
-            silence_s=settings.timeout_s,
-            upstream_silence_s=settings.proxy_timeout_s,
-        ),
-        upstreams=upstreams,
-        error_pages=_error_pages(settings, upstreams),
-        counters=counters,
-        is_tls=public_tls is not None,
-        times_lookups=settings.metrics is not None,
-    )
-    control = Control(routes, secret=settings.api_secret, counters=counters)
-
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, number, stopped)
+    stop = _Stop(settings.drain_timeout_s)
 
     async with contextlib.AsyncExitStack() as cleanup:
+        groups = _listen_public(cleanup, settings)
+        public = address_of(settings.public, groups[0])
+        crew = Crew(routes, counters, groups, settings.command_line) if settings.workers > 1 else None
+        control = Control(routes, secret=settings.api_secret, counters=counters, crew=crew)
+        tasks = await cleanup.enter_async_context(_Tasks())
         # The API before the public port: a client that finds the public port open may find its route missing otherwise.
-        api = await _listen(cleanup, settings.api, lambda: SmallServer(control.answer), api_tls)
-        public = await _listen(cleanup, settings.public, server.connection, public_tls)
+        answer = control.answer if crew is None else control.answer_for_all
+        api = await _serve_small(cleanup, settings.api, answer, api_tls)
+        server: PublicServer | None = None
+        if crew is not None:
+            tasks.begin(crew.run(), "workers")
+            await tasks.first(crew.started())
+        else:
+            server = _public_server(settings, routes, counters, public_tls)
+            tasks.begin(server.run(), "time limits")
+            doors = await _open(cleanup, groups[0], server.connection, public_tls)
         log.info("Proxying %s to %s", _url(public, public_tls), settings.default_target or "(no default)")
         log.info("Proxy API at %s/api/routes", _url(api, api_tls))
         if not settings.api_secret:
             log.warning("REST API is not authenticated.")
         if settings.metrics is not None:
-            metrics = await _listen(cleanup, settings.metrics, lambda: SmallServer(_metrics_answer(counters)), None)
+            collect = crew.collect if crew is not None else counters.itself
+            metrics = await _serve_small(cleanup, settings.metrics, _metrics_answer(collect), None)
             log.info("Serve metrics at %s/metrics", _url(metrics, None))
         if settings.redirect_port is not None:
-            where = Listen(settings.public.ip, settings.redirect_port)
             redirect = _redirect_answer(settings.redirect_to or public.port)
-            where = await _listen(cleanup, where, lambda: SmallServer(redirect), None)
+            where = Listen(settings.public.ip, settings.redirect_port)
+            where = await _serve_small(cleanup, where, redirect, None)
             log.info("Added HTTP to HTTPS redirection from %s", where)
         if settings.pid_file is not None:
             _write_pid_file(cleanup, settings.pid_file)
 
-        time_keeper = loop.create_task(server.run(), name="time limits")
-        waiter = loop.create_task(stopped.wait(), name="wait for a signal")
-        done, _ = await asyncio.wait({time_keeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        if time_keeper in done:
-            time_keeper.result()  # raises: without time limits we must not go on
-        time_keeper.cancel()
+        await tasks.first(stop.wait())
+        if crew is not None:
+            await crew.stop(stop.number)
+        elif server is not None:
+            await _drain(server, doors, stop)
     return EXIT_STOPPED
 
 
-async def _listen(
+async def _work(settings: Settings, inherited: Sequence[socket.socket]) -> int:
+    """Be a worker: proxy what comes in on sockets that the keeper has made, by the table that it sends."""
+    counters = Counters()
+    routes = RouteTable(host_routing=settings.host_routing)
+    public_tls = public_context(settings)
+    stop = _Stop(settings.drain_timeout_s)
+    work = Work(await Channel.over(inherited[0]), routes, counters)
+    await work.receive_table()
+    server = _public_server(settings, routes, counters, public_tls)
+    async with contextlib.AsyncExitStack() as cleanup:
+        tasks = await cleanup.enter_async_context(_Tasks())
+        tasks.begin(server.run(), "time limits")
+        doors = await _open(cleanup, inherited[1:], server.connection, public_tls)
+        tasks.begin(work.run(), "keeper")
+        with contextlib.suppress(EOFError):  # without the keeper nobody tells us what to do
+            await tasks.first(stop.wait())
+            await tasks.first(_drain(server, doors, stop))
+    return EXIT_STOPPED
+
+
+def _public_server(
+    settings: Settings, routes: RouteTable, counters: Counters, tls: ssl.SSLContext | None
+) -> PublicServer:
+    upstreams = Upstreams(tls=upstream_context(settings), connect_timeout_s=settings.connect_timeout_s)
+    return PublicServer(
+        routes=routes,
+        rules=settings.rules,
+        limits=settings.limits,
+        upstreams=upstreams,
+        error_pages=_error_pages(settings, upstreams),
+        counters=counters,
+        is_tls=tls is not None,
+        times_lookups=settings.metrics is not None,
+        trust=settings.trust,
+        access_log=AccessLog() if settings.access_log else None,
+    )
+
+
+class _Stop:
+    """The signals that end the program, and how long what runs may go on."""
+
+    def __init__(self, drain_timeout_s: float) -> None:
+        self.number = int(signal.SIGTERM)
+        self.drain_timeout_s = drain_timeout_s
+        self._is_asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._heard, number)
+
+    async def wait(self) -> None:
+        await self._is_asked.wait()
+
+    def _heard(self, number: int) -> None:
+        log.warning("Interrupted" if number == signal.SIGINT else "Terminated")
+        if self._is_asked.is_set():  # asked twice: do not drain, do not wait for a name looked up in a thread
+            os._exit(EXIT_STOPPED)
+        self.number = number
+        if number == signal.SIGINT:
+            self.drain_timeout_s = 0.0
+        elif number == signal.SIGQUIT:
+            self.drain_timeout_s = self.drain_timeout_s or DRAIN_S
+        self._is_asked.set()
+
+
+class _Tasks:
+    """Tasks that must not end as long as the program runs."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> _Tasks:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def begin(self, work: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.add(asyncio.get_running_loop().create_task(work, name=name))
+
+    async def first(self, work: Coroutine[None, None, None]) -> None:
+        """Wait for this; raise what one of the tasks raises before."""
+        task = asyncio.get_running_loop().create_task(work)
+        await asyncio.wait({task, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for other in self._tasks:
+            if other.done():
+                task.cancel()
+                other.result()
+        await task
+
+
+async def _drain(server: PublicServer, doors: Sequence[asyncio.Server], stop: _Stop) -> None:
+    """Take nothing new, and let what runs go on for as long as it may."""
+    for door in doors:
+        door.close()
+    if stop.drain_timeout_s:
+        server.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(stop.drain_timeout_s):
+                await server.wait_until_empty()
+        log.info("%d connections are left", server.open_connections)
+    # The rest ends with the process, as clients expect of a proxy that is stopped.
+
+
+def _listen_public(cleanup: contextlib.AsyncExitStack, settings: Settings) -> list[list[socket.socket]]:
+    """Give the sockets of the public port, a group for each worker."""
+    shares = settings.workers > 1 and not settings.public.socket_path
+    groups = [listen(settings.public, share=shares)]
+    public = address_of(settings.public, groups[0])
+    for _ in range(1, settings.workers):
+        groups.append(listen(public, share=True) if shares else groups[0])
+    if settings.public.socket_path:
+        cleanup.callback(_remove, Path(settings.public.socket_path))
+    for sock in itertools.chain(*groups):
+        cleanup.callback(sock.close)
+    return groups
+
+
+async def _open(
     cleanup: contextlib.AsyncExitStack,
-    where: Listen,
+    sockets: Sequence[socket.socket],
     protocol: Callable[[], asyncio.Protocol],
     tls: ssl.SSLContext | None,
-) -> Listen:
-    """Listen until the stack is unwound. Gives the address with the port that the kernel has chosen, if it was 0."""
+) -> list[asyncio.Server]:
+    """Serve on these sockets until the stack is unwound."""
     loop = asyncio.get_running_loop()
-    try:
-        if where.socket_path:
-            server = await loop.create_unix_server(protocol, where.socket_path, ssl=tls, backlog=BACKLOG)
-            cleanup.callback(_remove, Path(where.socket_path))
+    doors: list[asyncio.Server] = []
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX:
+            doors.append(await loop.create_unix_server(protocol, sock=sock, ssl=tls, backlog=BACKLOG))
         else:
-            server = await loop.create_server(protocol, where.ip or None, where.port, ssl=tls, backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
-        raise CannotListen(f"cannot listen on {where}: {reason}") from error
-    # Only the listening sockets: connections end with the process, as their clients expect of a proxy that is stopped.
-    cleanup.callback(server.close)
-    return where if where.socket_path else Listen(where.ip, server.sockets[0].getsockname()[1])
+            doors.append(await loop.create_server(protocol, sock=sock, ssl=tls, backlog=BACKLOG))
+        cleanup.callback(doors[-1].close)
+    return doors
 
 
-def _metrics_answer(counters: Counters) -> Callable[[WholeRequest], Answer]:
-    def answer(request: WholeRequest) -> Answer:
+async def _serve_small(
+    cleanup: contextlib.AsyncExitStack,
+    where: Listen,
+    answer: Callable[[WholeRequest], Answer | Coroutine[None, None, Answer]],
+    tls: ssl.SSLContext | None,
+) -> Listen:
+    """Serve one of the proxy's own addresses. Gives it with the port that the kernel has chosen, if it was 0."""
+    sockets = listen(where)
+    if where.socket_path:
+        cleanup.callback(_remove, Path(where.socket_path))
+    await _open(cleanup, sockets, lambda: SmallServer(answer), tls)
+    return address_of(where, sockets)
+
+
+def _metrics_answer(
+    collect: Callable[[], Coroutine[None, None, Counters]],
+) -> Callable[[WholeRequest], Coroutine[None, None, Answer]]:
+    async def answer(request: WholeRequest) -> Answer:
         if request.head.path_raw != b"/metrics":
             return Answer(404, b"Not Found", {"Content-Type": "text/plain"})
+        counters = await collect()
         return Answer(200, counters.as_text().encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     return answer
@@ -167,13 +296,6 @@ def _error_pages(settings: Settings, upstreams: Upstreams) -> ErrorPages:
     if settings.error_path is not None:
         return PagesFromDirectory(settings.error_path)
     return OwnPages()
-
-
-def _stop(number: int, stopped: asyncio.Event) -> None:
-    log.warning("Interrupted" if number == signal.SIGINT else "Terminated")
-    if stopped.is_set():  # asked twice: a look-up of a name in a thread, say, would keep us for seconds
-        os._exit(EXIT_STOPPED)
-    stopped.set()
 
 
 def _write_pid_file(cleanup: contextlib.AsyncExitStack, path: Path) -> None:

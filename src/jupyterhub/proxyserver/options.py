@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jupyterhub.words.version import __version__
 
+from .limits import CONNECT_TIMEOUT_S, Limits
 from .protocol.fields import ForwardingRules
 from .protocol.targets import BadTarget, Target, parse_target
+from .trust import Trust
 
 LOG_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR"}
 
@@ -74,11 +77,15 @@ class Settings:
     error_path: Path | None = None
     pid_file: Path | None = None
     log_level: str = "INFO"
-    #: a client's connection on which nothing moves is dropped; None for never
-    timeout_s: float | None = None
-    #: an upstream that is silent for so long while its answer is awaited has failed; None for never
-    proxy_timeout_s: float | None = None
-    keep_alive_timeout_s: float = 5.0
+    limits: Limits = field(default_factory=Limits)
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    #: SIGTERM lets running exchanges end for so long; SIGQUIT does it in any case
+    drain_timeout_s: float = 0.0
+    trust: Trust = field(default_factory=lambda: Trust.parse("private"))
+    access_log: bool = False
+    #: all of it, for processes that do the same
+    command_line: Sequence[str] = ()
+    workers: int = 1
     api_secret: str = ""
 
 
@@ -88,6 +95,7 @@ class UsageError(Exception):
 
 def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
     """Read the command line. Raises ``UsageError``; ``--help`` and ``--version`` end the program."""
+    argv = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(argv)
     if options.storage_backend:
         raise UsageError("--storage-backend: other stores are Node.js classes. Routes are always kept in memory here")
@@ -144,9 +152,25 @@ def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) ->
         error_path=Path(options.error_path) if options.error_path else None,
         pid_file=Path(options.pid_file) if options.pid_file else None,
         log_level=options.log_level,
-        timeout_s=options.timeout or None,
-        proxy_timeout_s=options.proxy_timeout or None,
-        keep_alive_timeout_s=5.0 if options.keep_alive_timeout is None else options.keep_alive_timeout,
+        limits=Limits(
+            first_byte_s=options.first_byte_timeout,
+            head_s=options.head_timeout,
+            keep_alive_s=options.keep_alive_timeout,
+            body_s=options.body_timeout,
+            write_s=options.write_timeout,
+            silence_s=options.timeout or None,
+            upstream_silence_s=options.proxy_timeout or None,
+            ping_s=options.websocket_ping_interval,
+            max_head_bytes=options.max_head_bytes,
+            max_connections=options.max_connections,
+            max_connections_per_client=options.max_connections_per_client,
+        ),
+        connect_timeout_s=options.connect_timeout,
+        drain_timeout_s=options.drain_timeout,
+        trust=options.trusted_proxies,
+        access_log=options.access_log,
+        command_line=tuple(argv),
+        workers=max(1, options.workers),
         api_secret=environment.get("CONFIGPROXY_AUTH_TOKEN", ""),
     )
 
@@ -213,7 +237,35 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout", type=_milliseconds, metavar="MS", help="drop a client's connection on which nothing moves so long")
     add("--proxy-timeout", type=_milliseconds, metavar="MS", help="give up on an upstream that is silent so long")
     text("--storage-backend", "CLASS", "not supported")
-    add("--keep-alive-timeout", type=_milliseconds, metavar="MS", help="keep idle clients so long (default 5000)")
+    for name, default, what in (
+        ("--keep-alive-timeout", 5_000, "keep idle clients so long"),
+        ("--first-byte-timeout", 60_000, "wait so long for the first byte of a new connection"),
+        ("--head-timeout", 60_000, "wait so long for the whole head of a request"),
+        ("--body-timeout", 300_000, "wait so long between two pieces of a request's body"),
+        ("--write-timeout", 300_000, "wait so long for a client to take something of what is sent to it"),
+        ("--connect-timeout", 10_000, "wait so long for a connection to an upstream"),
+        ("--websocket-ping-interval", 0, "ping clients of WebSockets on which nothing moves so long; 0 for never"),
+        ("--drain-timeout", 0, "after SIGTERM let running exchanges end for so long; SIGQUIT does that in any case"),
+    ):
+        add(name, type=_milliseconds, default=default / 1000, metavar="MS", help=f"{what} (default {default})")
+    add("--max-head-bytes", type=_count, default=65536, metavar="N", help="largest head of a request (default 65536)")
+    add("--max-connections", type=_count, default=0, metavar="N", help="of clients; 0 for any number (default)")
+    add(
+        "--max-connections-per-client",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="from one address that is no trusted proxy; 0 for any number (default)",
+    )
+    add(
+        "--trusted-proxies",
+        type=_trust,
+        default="private",
+        metavar="LIST",
+        help="who may say X-Forwarded-* and Forwarded about others: addresses, networks, private (default), all, none",
+    )
+    add("--workers", type=_count, default=1, metavar="N", help="processes that proxy (default 1)")
+    flag("--access-log", "log a line for each answer, without queries")
     return parser
 
 
@@ -254,6 +306,19 @@ def _milliseconds(text: str) -> float:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
     return int(text) / 1000
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(text)
+
+
+def _trust(text: str) -> Trust:
+    try:
+        return Trust.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _log_level(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 #: Pieces of bulk transfers are written at once: the other end is awake, and they are still in the processor's cache.
 BULK_BYTES = 16 * 1024
 

@@ -109,6 +109,7 @@ class PublicServer:
         #: the last look at the loop's clock, and a step on: deadlines counted from it are met late, never early
         self.now = self._look_at_the_clock()
         self.is_draining = False
+        self._is_empty = asyncio.Event()
         self._connections: set[ClientConnection | Joined] = set()
         #: open connections by address, only if they are limited
         self._by_ip: Counter[str] = Counter()
@@ -143,10 +144,10 @@ class PublicServer:
         for connection in list(self._connections):
             connection.drain()
 
-    def abort(self) -> None:
-        """End all that is left, at once."""
-        for connection in list(self._connections):
-            connection.abort()
+    async def wait_until_empty(self) -> None:
+        """Wait for the end of all connections, of a server that is draining."""
+        if self._connections:
+            await self._is_empty.wait()
 
     def admit(self, connection: ClientConnection, ip: str, *, is_trusted: bool) -> bool:
         """Count a new connection in, or say that there are too many."""
@@ -164,9 +165,7 @@ class PublicServer:
 
     def left(self, connection: ClientConnection) -> None:
         """The connection is closed."""
-        self._connections.discard(connection)
-        self.counters.client_connections -= 1
-        self._count_out(connection.counted_ip)
+        self._count_out(connection, connection.counted_ip)
 
     def joined(self, connection: ClientConnection, pair: Joined) -> None:
         """The pair goes on in the place of the connection."""
@@ -175,12 +174,14 @@ class PublicServer:
         self.counters.open_websockets += 1
 
     def joined_ended(self, pair: Joined) -> None:
-        self._connections.discard(pair)
-        self.counters.client_connections -= 1
         self.counters.open_websockets -= 1
-        self._count_out(pair.counted_ip)
+        self._count_out(pair, pair.counted_ip)
 
-    def _count_out(self, ip: str) -> None:
+    def _count_out(self, connection: ClientConnection | Joined, ip: str) -> None:
+        self._connections.discard(connection)
+        self.counters.client_connections -= 1
+        if self.is_draining and not self._connections:
+            self._is_empty.set()
         if ip:
             self._by_ip[ip] -= 1
             if not self._by_ip[ip]:
@@ -696,9 +697,6 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.keeps_client = False
         elif self._mode is _HTTP and not self._reader.held_bytes:
             self._close()
-
-    def abort(self) -> None:
-        self._transport.abort()
 
     # -- the edge
     def _guarded(self, do: Callable[..., None], *arguments: object) -> None:

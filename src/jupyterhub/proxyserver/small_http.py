@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
@@ -66,15 +66,22 @@ def reason_phrase(status: int) -> str:
         return "Unknown"
 
 
+def _failed(request: WholeRequest) -> Answer:
+    log.exception("no answer to %s %s", request.head.method.decode(), request.head.path_raw.decode())
+    return Answer(500)
+
+
 class SmallServer(asyncio.Protocol):
     """One connection to one of the proxy's own addresses."""
 
-    def __init__(self, answer: Callable[[WholeRequest], Answer]) -> None:
+    def __init__(self, answer: Callable[[WholeRequest], Answer | Coroutine[None, None, Answer]]) -> None:
         self._answer = answer
         self._reader = RequestReader(unpack=True)
         self._head: RequestHead | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
+        #: an answer that is waited for
+        self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -89,11 +96,42 @@ class SmallServer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._take(self._reader.feed(data))
-            while self._reader.is_complete and not self._transport.is_closing():
-                self._respond()
-                self._take(self._reader.next_message())
+            self._respond_all()
         except Refused as refusal:
             self._send(Answer(refusal.status, str(refusal).encode()), keep_alive=False)
+
+    def _respond_all(self) -> None:
+        """Answer what is here, one request after the other."""
+        while self._reader.is_complete and self._task is None and not self._transport.is_closing():
+            assert self._head is not None
+            request = WholeRequest(self._head, b"".join(self._body))
+            try:
+                answer = self._answer(request)
+            except Exception:
+                answer = _failed(request)
+            if isinstance(answer, Answer):
+                self._send(answer, keep_alive=request.head.wants_keep_alive)
+                self._take(self._reader.next_message())
+            else:
+                self._transport.pause_reading()
+                self._task = self._loop.create_task(self._respond_later(request, answer))
+
+    async def _respond_later(self, request: WholeRequest, coming: Coroutine[None, None, Answer]) -> None:
+        try:
+            answer = await coming
+        except Exception:
+            answer = _failed(request)
+        self._task = None
+        if self._transport.is_closing():
+            return
+        self._send(answer, keep_alive=request.head.wants_keep_alive)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            try:
+                self._take(self._reader.next_message())
+                self._respond_all()
+            except Refused as refusal:
+                self._send(Answer(refusal.status, str(refusal).encode()), keep_alive=False)
 
     def _take(self, events: list[RequestHead | bytes]) -> None:
         for event in events:
@@ -109,16 +147,6 @@ class SmallServer(asyncio.Protocol):
                 self._body_bytes += len(event)
                 if self._body_bytes > MAX_BODY_BYTES:
                     raise Refused("the body is too long", 413)
-
-    def _respond(self) -> None:
-        assert self._head is not None
-        request = WholeRequest(self._head, b"".join(self._body))
-        try:
-            answer = self._answer(request)
-        except Exception:
-            log.exception("no answer to %s %s", self._head.method.decode(), self._head.path_raw.decode())
-            answer = Answer(500)
-        self._send(answer, keep_alive=self._head.wants_keep_alive)
 
     def _send(self, answer: Answer, *, keep_alive: bool) -> None:
         if self._transport.is_closing():

@@ -13,12 +13,12 @@ import ssl
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from .limits import CONNECT_TIMEOUT_S
 from .outbox import Outbox
 from .protocol.heads import Refused, ResponseHead
 from .protocol.reading import ResponseReader
 from .protocol.targets import Address
 
-CONNECT_TIMEOUT_S = 10.0
 #: how long an unused connection is kept
 POOL_IDLE_S = 30.0
 #: unused connections kept for one address; below what is busy at once, each turn would cost a new connection
