@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import Any
 from .channel import Channel
 from .counters import Counters
 from .protocol.routes import RouteTable
+from .succession import Member
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +43,13 @@ class Crew:
         counters: Counters,
         listeners: Sequence[Sequence[socket.socket]],
         command_line: Sequence[str],
+        left: Sequence[Member] = (),
     ) -> None:
-        """One worker for each group of listening sockets."""
+        """One worker for each group of listening sockets; those that are ``left`` by a predecessor serve already."""
         self.command_line = command_line
         self._routes = routes
         self._counters = counters
-        self._members = [_Member(self, sockets) for sockets in listeners]
+        self._members = [_Member(self, sockets, member) for sockets, member in itertools.zip_longest(listeners, left)]
         #: counts of workers that are gone
         self._past = Counters()
         self.is_stopping = False
@@ -85,8 +88,8 @@ class Crew:
             if route is not None:
                 route.last_activity = max(route.last_activity, moment)
 
-    def table(self) -> list[tuple[str, Any, float]]:
-        return [(route.path, route.data, route.last_activity) for route in self._routes]
+    def table(self) -> list[tuple[str, dict[str, Any], float]]:
+        return self._routes.listed()
 
     def lost(self, last_report: dict[str, Any] | None) -> None:
         """A worker is gone; what it counted since its last report is lost with it."""
@@ -94,6 +97,19 @@ class Crew:
             past = last_report["counters"]
             past.client_connections = past.open_websockets = 0
             self._past.add(past)
+
+    async def replace(self) -> None:
+        """Let each worker give way to its successor."""
+        for member in self._members:
+            member.signal(signal.SIGUSR2)
+
+    async def bequeath(self) -> list[Member] | None:
+        """Give what a successor of this process needs to know of its workers; None if one is missing."""
+        for member in self._members:
+            await member.wait_for_answers()
+        if not all(member.is_there for member in self._members):
+            return None
+        return [member.bequeath() for member in self._members]
 
     async def stop(self, number: int) -> None:
         """Pass the signal on and wait for the workers' end."""
@@ -105,10 +121,13 @@ class Crew:
 
 
 class _Member:
-    def __init__(self, crew: Crew, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, crew: Crew, sockets: Sequence[socket.socket], left: Member | None) -> None:
+        """``left`` by a predecessor of this process."""
         self._crew = crew
         self._sockets = sockets
-        self._process: asyncio.subprocess.Process | None = None
+        self._left = left
+        self._pid = 0
+        self._socket: socket.socket | None = None
         self._channel: Channel | None = None
         #: answers that are awaited, in the order of the questions
         self._awaited: list[asyncio.Future[Any]] = []
@@ -119,31 +138,53 @@ class _Member:
     async def run(self) -> None:
         try:
             while not self._crew.is_stopping:
-                await self._run_once()
+                if self._left is not None:
+                    await self._take_over(self._left)
+                    self._left = None
+                else:
+                    await self._start()
+                await self._listen()
                 if not self._crew.is_stopping:
                     log.error("a worker has ended and is replaced")
                     await asyncio.sleep(RESTART_DELAY_S)
         finally:
             self.has_ended.set()
 
-    async def _run_once(self) -> None:
+    async def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        numbers = [theirs.fileno(), *(sock.fileno() for sock in self._sockets)]
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "jupyterhub.proxyserver",
-            *self._crew.command_line,
-            env={**os.environ, WORKER_VARIABLE: ",".join(map(str, numbers))},
-            pass_fds=numbers,
-        )
-        theirs.close()
-        self._channel = channel = await Channel.over(ours)
+        with theirs:
+            self._pid = self._spawn([theirs.fileno(), *(sock.fileno() for sock in self._sockets)])
+        self._socket = ours
+        self._channel = await Channel.over(ours.dup())
         # From here on each change is sent as well: none is missed, and none is made twice.
-        channel.send(("table", self._crew.table()))
+        self._channel.send(("table", self._crew.table()))
+
+    def _spawn(self, numbers: Sequence[int]) -> int:
+        """Start the process, which inherits the sockets with these numbers. Gives its own."""
+        for number in numbers:
+            os.set_inheritable(number, True)
+        try:
+            return os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-m", "jupyterhub.proxyserver", *self._crew.command_line],
+                {**os.environ, WORKER_VARIABLE: ",".join(map(str, numbers))},
+            )
+        finally:
+            for number in numbers:
+                os.set_inheritable(number, False)  # or the next worker would keep this one's channel open
+
+    async def _take_over(self, left: Member) -> None:
+        self._pid = left.pid
+        self._socket = socket.socket(fileno=left.channel_fd)
+        self._channel = await Channel.over(self._socket.dup(), left.unread)
+        self.is_serving.set()
+
+    async def _listen(self) -> None:
+        """Take the worker's answers until it ends."""
+        assert self._channel is not None and self._socket is not None
         try:
             while True:
-                answer = await channel.receive()
+                answer = await self._channel.receive()
                 if answer == "serving":
                     self.is_serving.set()
                 elif self._awaited:
@@ -151,6 +192,8 @@ class _Member:
         except EOFError:
             pass
         finally:
+            self._channel.close()
+            self._socket.close()
             self._channel = None
             for future in self._awaited:
                 if not future.done():
@@ -158,10 +201,11 @@ class _Member:
             self._awaited.clear()
             self._crew.lost(self._last_report)
             self._last_report = None
-            channel.close()
-            if not self._crew.is_stopping:
-                self.signal(signal.SIGKILL)
-            await self._process.wait()
+        if not self._crew.is_stopping:
+            self.signal(signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            await asyncio.to_thread(os.waitpid, self._pid, 0)
+        self._pid = 0
 
     async def ask(self, question: Any) -> Any:
         """Give the worker's answer, or None if it is gone: its successor begins with the table as it is then."""
@@ -181,10 +225,23 @@ class _Member:
             self._last_report = answer
         return answer
 
+    async def wait_for_answers(self) -> None:
+        if self._awaited:
+            await asyncio.wait(self._awaited)
+
+    @property
+    def is_there(self) -> bool:
+        return self._channel is not None
+
+    def bequeath(self) -> Member:
+        assert self._channel is not None and self._socket is not None
+        self._channel.pause()
+        return Member(self._pid, self._socket.fileno(), self._channel.unread)
+
     def signal(self, number: int) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._pid:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._pid, number)
 
 
 class Work:
@@ -196,10 +253,15 @@ class Work:
         self._counters = counters
         self._reported: dict[str, float] = {}
 
+    @property
+    def unread(self) -> bytes:
+        """Stop reading; give what a successor has to begin with."""
+        self._channel.pause()
+        return self._channel.unread
+
     async def receive_table(self) -> None:
         _, table = await self._channel.receive()
-        for path, data, moment in table:
-            self._routes.add(path, data, now=moment)
+        self._routes.fill(table)
 
     async def run(self) -> None:
         """Serve the keeper until it is gone (``EOFError``)."""

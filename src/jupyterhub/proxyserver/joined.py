@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from typing import Protocol
+from typing import Protocol, cast
 
 from .limits import NEVER, Limits
 from .outbox import Outbox
 from .protocol.frames import PING, FrameBorders, is_empty_pong
 from .protocol.routes import Route
+from .succession import Pair
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ class Host(Protocol):
     def joined_ended(self, pair: Joined) -> None: ...
 
 
+def is_tls(transport: asyncio.BaseTransport) -> bool:
+    return transport.get_extra_info("sslcontext") is not None
+
+
 class Joined:
     """The pair. ``keep_time`` is called now and then."""
 
@@ -39,6 +45,7 @@ class Joined:
         "client",
         "counted_ip",
         "host",
+        "is_frozen",
         "moved_at",
         "pinged_at",
         "route",
@@ -46,7 +53,13 @@ class Joined:
     )
 
     def __init__(
-        self, host: Host, route: Route, client: asyncio.Transport, upstream: asyncio.Transport, counted_ip: str = ""
+        self,
+        host: Host,
+        route: Route,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        counted_ip: str = "",
+        borders: tuple[FrameBorders | None, FrameBorders | None] = (None, None),
     ) -> None:
         self.host = host
         #: see ``ClientConnection``
@@ -56,11 +69,13 @@ class Joined:
         #: for something to move, after one direction was shut down
         self._deadline = NEVER
         self._is_lost = False
+        self.is_frozen = False
         self.client = Side(self, client)
         self.upstream = Side(self, upstream)
         self.client.other, self.upstream.other = self.upstream, self.client
         if host.limits.ping_s:
-            self.client.borders, self.upstream.borders = FrameBorders(), FrameBorders()
+            # A pair that comes from a predecessor without pings may be in the middle of a frame: it gets none here.
+            self.client.borders, self.upstream.borders = borders
         client.set_protocol(self.client)
         upstream.set_protocol(self.upstream)
 
@@ -77,6 +92,27 @@ class Joined:
 
     def drain(self) -> None:
         """Nothing is over as long as both want to go on."""
+
+    def freeze(self) -> None:
+        """Read nothing more: a successor does."""
+        self.is_frozen = True
+        for side in (self.client, self.upstream):
+            if not side.transport.is_closing():
+                side.transport.pause_reading()
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is on its way through this process."""
+        return not any(side.transport.get_write_buffer_size() for side in (self.client, self.upstream))
+
+    def bequeath(self) -> Pair | None:
+        """Give what a successor needs to go on, or None if it cannot."""
+        sides = (self.client, self.upstream)
+        if not self.is_settled or any(side.is_ended or is_tls(side.transport) for side in sides):
+            return None
+        fds = [os.dup(side.transport.get_extra_info("socket").fileno()) for side in sides]
+        borders = (self.client.borders, self.upstream.borders)
+        return Pair(fds[0], fds[1], self.route.path, dict(self.route.data), borders)
 
     def abort(self) -> None:
         self.client.transport.abort()
@@ -143,5 +179,39 @@ class Side(asyncio.Protocol):
         self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self.other.transport.is_closing():
+        if not self.pair.is_frozen and not self.other.transport.is_closing():
             self.other.transport.resume_reading()
+
+
+class Waiting(asyncio.Protocol):
+    """Holds one side of a pair from a predecessor until the other one is there as well."""
+
+    def __init__(self) -> None:
+        self._data: list[bytes] = []
+        self._is_ended = False
+        self._is_lost = False
+
+    def itself(self) -> Waiting:
+        return self
+
+    def catch_up(self, side: Side) -> None:
+        """Tell the side, which has taken this one's place, what has happened until then."""
+        for data in self._data:
+            side.data_received(data)
+        if self._is_lost:
+            side.connection_lost(None)
+        elif self._is_ended and not side.eof_received():
+            side.transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._data.append(data)
+
+    def eof_received(self) -> bool:
+        self._is_ended = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import itertools
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from .access_log import AccessLog
 from .channel import Channel
@@ -27,16 +27,19 @@ from .control import Control
 from .counters import Counters
 from .crew import WORKER_VARIABLE, Crew, Work
 from .error_pages import ErrorPages, OwnPages, PagesFromDirectory, PagesFromTarget
-from .listening import BACKLOG, CannotListen, address_of, listen
+from .listening import CannotListen, Doors, address_of
 from .options import Listen, Settings, UsageError, read_settings
 from .protocol.heads import split_host
 from .protocol.routes import RouteTable
 from .server import PublicServer
 from .small_http import Answer, SmallServer, WholeRequest
+from .succession import Estate, give_way, inherit, successor_can_start
 from .tls import api_context, public_context, upstream_context
 from .upstreams import Upstreams
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 EXIT_CANNOT_START = 1
 EXIT_STOPPED = 2
@@ -65,25 +68,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def serve(settings: Settings) -> int:
     """Serve until a signal comes. Raises ``UsageError`` or ``CannotListen`` before anything is served."""
+    estate = inherit()
     inherited = os.environ.get(WORKER_VARIABLE, "")
     if inherited:
-        return await _work(settings, [socket.socket(fileno=int(number)) for number in inherited.split(",")])
+        return await _work(settings, [socket.socket(fileno=int(number)) for number in inherited.split(",")], estate)
     counters = Counters(workers=settings.workers)
     routes = RouteTable(host_routing=settings.host_routing)
     if settings.default_target:
         routes.add("/", {"target": settings.default_target}, now=time.time())
+    if estate is not None:
+        counters.add(estate.counters)
+        counters.workers = settings.workers
+        routes.fill(estate.table)
     public_tls, api_tls = public_context(settings), api_context(settings)
-    stop = _Stop(settings.drain_timeout_s)
+    stop = _Signals(settings.drain_timeout_s)
 
     async with contextlib.AsyncExitStack() as cleanup:
-        groups = _listen_public(cleanup, settings)
+        doors = Doors(cleanup, {} if estate is None else estate.listeners)
+        groups = doors.listen_shared(settings.public, settings.workers)
         public = address_of(settings.public, groups[0])
-        crew = Crew(routes, counters, groups, settings.command_line) if settings.workers > 1 else None
+        crew: Crew | None = None
+        if settings.workers > 1:
+            crew = Crew(routes, counters, groups, settings.command_line, () if estate is None else estate.crew)
         control = Control(routes, secret=settings.api_secret, counters=counters, crew=crew)
         tasks = await cleanup.enter_async_context(_Tasks())
         # The API before the public port: a client that finds the public port open may find its route missing otherwise.
         answer = control.answer if crew is None else control.answer_for_all
-        api = await _serve_small(cleanup, settings.api, answer, api_tls)
+        api = await doors.open("api", settings.api, lambda: SmallServer(answer), api_tls)
         server: PublicServer | None = None
         if crew is not None:
             tasks.begin(crew.run(), "workers")
@@ -91,48 +102,82 @@ async def serve(settings: Settings) -> int:
         else:
             server = _public_server(settings, routes, counters, public_tls)
             tasks.begin(server.run(), "time limits")
-            doors = await _open(cleanup, groups[0], server.connection, public_tls)
+            if estate is not None:
+                await server.adopt(estate.clients, estate.pairs, routes)
+            await doors.open_sockets(groups[0], server.connection, public_tls)
         log.info("Proxying %s to %s", _url(public, public_tls), settings.default_target or "(no default)")
         log.info("Proxy API at %s/api/routes", _url(api, api_tls))
         if not settings.api_secret:
             log.warning("REST API is not authenticated.")
         if settings.metrics is not None:
-            collect = crew.collect if crew is not None else counters.itself
-            metrics = await _serve_small(cleanup, settings.metrics, _metrics_answer(collect), None)
+            metrics_answer = _metrics_answer(crew.collect if crew is not None else counters.itself)
+            metrics = await doors.open("metrics", settings.metrics, lambda: SmallServer(metrics_answer))
             log.info("Serve metrics at %s/metrics", _url(metrics, None))
         if settings.redirect_port is not None:
             redirect = _redirect_answer(settings.redirect_to or public.port)
             where = Listen(settings.public.ip, settings.redirect_port)
-            where = await _serve_small(cleanup, where, redirect, None)
+            where = await doors.open("redirect", where, lambda: SmallServer(redirect))
             log.info("Added HTTP to HTTPS redirection from %s", where)
         if settings.pid_file is not None:
             _write_pid_file(cleanup, settings.pid_file)
 
-        await tasks.first(stop.wait())
+        while await tasks.first(stop.wait()) == signal.SIGUSR2:
+            if not await successor_can_start():
+                continue
+            estate = Estate(routes.listed(), counters)
+            if crew is not None:
+                await crew.replace()
+                members = await crew.bequeath()
+                if members is None:
+                    log.error("a worker is missing: the successor is not started")
+                    continue
+                estate.crew = members
+                give_way(estate, doors.bequeath(estate))
+            assert server is not None
+            doors.close()
+            estate.clients, estate.pairs = await server.bequeath()
+            counters.client_connections = counters.open_websockets = 0
+            estate.table = routes.listed()
+            give_way(estate, doors.bequeath(estate))
         if crew is not None:
             await crew.stop(stop.number)
         elif server is not None:
-            await _drain(server, doors, stop)
+            doors.close("public")
+            await _drain(server, stop)
     return EXIT_STOPPED
 
 
-async def _work(settings: Settings, inherited: Sequence[socket.socket]) -> int:
+async def _work(settings: Settings, inherited: Sequence[socket.socket], estate: Estate | None) -> int:
     """Be a worker: proxy what comes in on sockets that the keeper has made, by the table that it sends."""
     counters = Counters()
     routes = RouteTable(host_routing=settings.host_routing)
     public_tls = public_context(settings)
-    stop = _Stop(settings.drain_timeout_s)
-    work = Work(await Channel.over(inherited[0]), routes, counters)
-    await work.receive_table()
+    stop = _Signals(settings.drain_timeout_s)
+    work = Work(await Channel.over(inherited[0].dup(), b"" if estate is None else estate.unread), routes, counters)
+    if estate is None:
+        await work.receive_table()
+    else:
+        counters.add(estate.counters)
+        routes.fill(estate.table)
     server = _public_server(settings, routes, counters, public_tls)
     async with contextlib.AsyncExitStack() as cleanup:
         tasks = await cleanup.enter_async_context(_Tasks())
         tasks.begin(server.run(), "time limits")
-        doors = await _open(cleanup, inherited[1:], server.connection, public_tls)
+        if estate is not None:
+            await server.adopt(estate.clients, estate.pairs, routes)
+        doors = Doors(cleanup, {})
+        await doors.open_sockets(inherited[1:], server.connection, public_tls)
         tasks.begin(work.run(), "keeper")
         with contextlib.suppress(EOFError):  # without the keeper nobody tells us what to do
-            await tasks.first(stop.wait())
-            await tasks.first(_drain(server, doors, stop))
+            if await tasks.first(stop.wait()) == signal.SIGUSR2:
+                doors.close()
+                clients, pairs = await server.bequeath()
+                counters.client_connections = counters.open_websockets = 0
+                unread = work.unread
+                estate = Estate(routes.listed(), counters, clients=clients, pairs=pairs, unread=unread)
+                give_way(estate, [sock.fileno() for sock in inherited])
+            doors.close()
+            await tasks.first(_drain(server, stop))
     return EXIT_STOPPED
 
 
@@ -154,24 +199,35 @@ def _public_server(
     )
 
 
-class _Stop:
-    """The signals that end the program, and how long what runs may go on."""
+class _Signals:
+    """What the program is asked to do: to end, and how long what runs may go on; or to give way to a successor."""
 
     def __init__(self, drain_timeout_s: float) -> None:
         self.number = int(signal.SIGTERM)
         self.drain_timeout_s = drain_timeout_s
         self._is_asked = asyncio.Event()
+        self._is_ending = False
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2):
             loop.add_signal_handler(number, self._heard, number)
 
-    async def wait(self) -> None:
+    async def wait(self) -> int:
+        """Give the number of the signal that has come."""
         await self._is_asked.wait()
+        if self.number == signal.SIGUSR2:  # may be followed by others
+            self._is_asked.clear()
+        return self.number
 
     def _heard(self, number: int) -> None:
+        if number == signal.SIGUSR2:
+            if not self._is_asked.is_set():
+                self.number = number
+                self._is_asked.set()
+            return
         log.warning("Interrupted" if number == signal.SIGINT else "Terminated")
-        if self._is_asked.is_set():  # asked twice: do not drain, do not wait for a name looked up in a thread
+        if self._is_ending:  # asked twice: do not drain, do not wait for a name looked up in a thread
             os._exit(EXIT_STOPPED)
+        self._is_ending = True
         self.number = number
         if number == signal.SIGINT:
             self.drain_timeout_s = 0.0
@@ -197,7 +253,7 @@ class _Tasks:
     def begin(self, work: Coroutine[None, None, None], name: str) -> None:
         self._tasks.add(asyncio.get_running_loop().create_task(work, name=name))
 
-    async def first(self, work: Coroutine[None, None, None]) -> None:
+    async def first(self, work: Coroutine[None, None, T]) -> T:
         """Wait for this; raise what one of the tasks raises before."""
         task = asyncio.get_running_loop().create_task(work)
         await asyncio.wait({task, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -205,13 +261,11 @@ class _Tasks:
             if other.done():
                 task.cancel()
                 other.result()
-        await task
+        return await task
 
 
-async def _drain(server: PublicServer, doors: Sequence[asyncio.Server], stop: _Stop) -> None:
-    """Take nothing new, and let what runs go on for as long as it may."""
-    for door in doors:
-        door.close()
+async def _drain(server: PublicServer, stop: _Signals) -> None:
+    """Let what runs go on for as long as it may."""
     if stop.drain_timeout_s:
         server.drain()
         with contextlib.suppress(TimeoutError):
@@ -219,52 +273,6 @@ async def _drain(server: PublicServer, doors: Sequence[asyncio.Server], stop: _S
                 await server.wait_until_empty()
         log.info("%d connections are left", server.open_connections)
     # The rest ends with the process, as clients expect of a proxy that is stopped.
-
-
-def _listen_public(cleanup: contextlib.AsyncExitStack, settings: Settings) -> list[list[socket.socket]]:
-    """Give the sockets of the public port, a group for each worker."""
-    shares = settings.workers > 1 and not settings.public.socket_path
-    groups = [listen(settings.public, share=shares)]
-    public = address_of(settings.public, groups[0])
-    for _ in range(1, settings.workers):
-        groups.append(listen(public, share=True) if shares else groups[0])
-    if settings.public.socket_path:
-        cleanup.callback(_remove, Path(settings.public.socket_path))
-    for sock in itertools.chain(*groups):
-        cleanup.callback(sock.close)
-    return groups
-
-
-async def _open(
-    cleanup: contextlib.AsyncExitStack,
-    sockets: Sequence[socket.socket],
-    protocol: Callable[[], asyncio.Protocol],
-    tls: ssl.SSLContext | None,
-) -> list[asyncio.Server]:
-    """Serve on these sockets until the stack is unwound."""
-    loop = asyncio.get_running_loop()
-    doors: list[asyncio.Server] = []
-    for sock in sockets:
-        if sock.family == socket.AF_UNIX:
-            doors.append(await loop.create_unix_server(protocol, sock=sock, ssl=tls, backlog=BACKLOG))
-        else:
-            doors.append(await loop.create_server(protocol, sock=sock, ssl=tls, backlog=BACKLOG))
-        cleanup.callback(doors[-1].close)
-    return doors
-
-
-async def _serve_small(
-    cleanup: contextlib.AsyncExitStack,
-    where: Listen,
-    answer: Callable[[WholeRequest], Answer | Coroutine[None, None, Answer]],
-    tls: ssl.SSLContext | None,
-) -> Listen:
-    """Serve one of the proxy's own addresses. Gives it with the port that the kernel has chosen, if it was 0."""
-    sockets = listen(where)
-    if where.socket_path:
-        cleanup.callback(_remove, Path(where.socket_path))
-    await _open(cleanup, sockets, lambda: SmallServer(answer), tls)
-    return address_of(where, sockets)
 
 
 def _metrics_answer(

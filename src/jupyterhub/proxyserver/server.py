@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
 from typing import cast
@@ -24,7 +26,7 @@ from .access_log import AccessLog
 from .counters import CLIENT_GONE, Counters
 from .error_pages import ErrorPages
 from .httpdate import http_date
-from .joined import Joined
+from .joined import Joined, Waiting
 from .limits import NEVER, Limits
 from .protocol.exchange import (
     BROKEN,
@@ -40,10 +42,12 @@ from .protocol.exchange import (
     Site,
 )
 from .protocol.fields import ClientFacts, ForwardingRules
+from .protocol.frames import FrameBorders
 from .protocol.heads import Refused, RequestHead
 from .protocol.reading import RequestReader, ResponseReader
 from .protocol.routes import Route, RouteTable
 from .small_http import Answer, answer_bytes
+from .succession import FLUSH_S, SETTLE_S, IdleClient, Pair
 from .trust import Trust
 from .upstreams import (
     POOL_IDLE_S,
@@ -58,6 +62,8 @@ log = logging.getLogger(__name__)
 
 #: pipelined bytes behind a request above which the client is not read until its answer is complete
 MAX_PIPELINED_BYTES = 64 * 1024
+#: how often a server that gives way looks whether exchanges have ended
+SETTLE_STEP_S = 0.01
 
 
 class _Hold:
@@ -67,6 +73,8 @@ class _Hold:
     NO_UPSTREAM = 1
     UPSTREAM_FULL = 2
     PIPELINED = 4
+    #: the rest is for a successor
+    FROZEN = 8
 
 
 class _Mode(Enum):
@@ -109,6 +117,7 @@ class PublicServer:
         #: the last look at the loop's clock, and a step on: deadlines counted from it are met late, never early
         self.now = self._look_at_the_clock()
         self.is_draining = False
+        self.is_frozen = False
         self._is_empty = asyncio.Event()
         self._connections: set[ClientConnection | Joined] = set()
         #: open connections by address, only if they are limited
@@ -148,6 +157,48 @@ class PublicServer:
         """Wait for the end of all connections, of a server that is draining."""
         if self._connections:
             await self._is_empty.wait()
+
+    async def bequeath(self) -> tuple[list[IdleClient], list[Pair]]:
+        """Stop reading, let what runs end, and give what a successor can go on with. See ``succession``."""
+        log.info("giving way to a successor; exchanges have %g s to end", SETTLE_S)
+        self.is_frozen = True
+        for connection in list(self._connections):
+            if isinstance(connection, ClientConnection):
+                connection.freeze()
+        await self._settle(ClientConnection, SETTLE_S)
+        for connection in list(self._connections):
+            if isinstance(connection, Joined):
+                connection.freeze()
+        self.outbox.flush()
+        await self._settle(Joined, FLUSH_S)
+        left = [connection.bequeath() for connection in self._connections]
+        clients = [item for item in left if isinstance(item, IdleClient)]
+        return clients, [item for item in left if isinstance(item, Pair)]
+
+    async def _settle(self, kind: type[ClientConnection | Joined], within_s: float) -> None:
+        end = asyncio.get_running_loop().time() + within_s
+        while asyncio.get_running_loop().time() < end:
+            if all(connection.is_settled for connection in self._connections if isinstance(connection, kind)):
+                return
+            await asyncio.sleep(SETTLE_STEP_S)  # for a moment at most: events for this would be in the way all year
+
+    async def adopt(self, clients: Iterable[IdleClient], pairs: Iterable[Pair], routes: RouteTable) -> None:
+        """Go on with what a predecessor has left."""
+        loop = asyncio.get_running_loop()
+        for pair in pairs:
+            waiting = [Waiting(), Waiting()]
+            for side, fd in zip(waiting, (pair.client_fd, pair.upstream_fd), strict=True):
+                await loop.connect_accepted_socket(side.itself, socket.socket(fileno=fd))
+            route = routes.get(pair.route_path) or Route(pair.route_path, pair.route_data, b"", time.time())
+            joined = Joined(self, route, waiting[0].transport, waiting[1].transport, "", pair.borders)
+            self._connections.add(joined)
+            self.counters.client_connections += 1
+            self.counters.open_websockets += 1
+            waiting[0].catch_up(joined.client)
+            waiting[1].catch_up(joined.upstream)
+        for client in clients:
+            connection = ClientConnection(self, client.unread)
+            await loop.connect_accepted_socket(connection.itself, socket.socket(fileno=client.fd))
 
     def admit(self, connection: ClientConnection, ip: str, *, is_trusted: bool) -> bool:
         """Count a new connection in, or say that there are too many."""
@@ -219,13 +270,16 @@ class ClientConnection(asyncio.Protocol):
         "_server",
         "_task",
         "_transport",
+        "_unread",
         "_upstream",
         "_upstream_moved_at",
         "counted_ip",
     )
 
-    def __init__(self, server: PublicServer) -> None:
+    def __init__(self, server: PublicServer, unread: bytes = b"") -> None:
+        """``unread`` is what a predecessor has read and not used."""
         self._server = server
+        self._unread = unread
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(max_head_bytes=server.limits.max_head_bytes)
         self._mode = _HTTP
@@ -248,6 +302,9 @@ class ClientConnection(asyncio.Protocol):
         self._moved_at = self._upstream_moved_at = server.now
         self._deadline = NEVER
 
+    def itself(self) -> ClientConnection:
+        return self
+
     # -- from the loop
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -267,6 +324,8 @@ class ClientConnection(asyncio.Protocol):
         set_keepalive(transport)
         self._moved_at = server.now
         self._deadline = server.now + server.limits.first_byte_s
+        if self._unread:
+            self.data_received(self._unread)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_lost:
@@ -389,6 +448,9 @@ class ClientConnection(asyncio.Protocol):
         """Go on behind a complete exchange."""
         self._exchange = None
         reader = self._reader
+        if self._server.is_frozen:
+            self._hold(_Hold.FROZEN)
+            return
         if reader.held_bytes:
             # In a turn of its own: many small requests in one packet must not become one deep recursion.
             self._deadline = self._server.now + self._server.limits.head_s
@@ -403,7 +465,7 @@ class ClientConnection(asyncio.Protocol):
             self._unhold(_Hold.PIPELINED)
 
     def _read_held(self) -> None:
-        if self._is_lost or self._mode is not _HTTP or self._exchange is not None:
+        if self._is_lost or self._mode is not _HTTP or self._exchange is not None or self._server.is_frozen:
             return
         self._unhold(_Hold.PIPELINED)
         self.data_received(self._reader.begin_next())
@@ -571,7 +633,8 @@ class ClientConnection(asyncio.Protocol):
         self._mode = _JOINED
         self._count(101)
         self._exchange = None
-        pair = Joined(self._server, exchange.route, self._transport, upstream, self.counted_ip)
+        borders = (FrameBorders(), FrameBorders())
+        pair = Joined(self._server, exchange.route, self._transport, upstream, self.counted_ip, borders)
         self._server.joined(self, pair)
         if rest := self._answer_reader.take_rest():
             pair.upstream.data_received(rest)
@@ -697,6 +760,23 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.keeps_client = False
         elif self._mode is _HTTP and not self._reader.held_bytes:
             self._close()
+
+    # -- succession
+    def freeze(self) -> None:
+        if self._exchange is None and self._mode is _HTTP:
+            self._hold(_Hold.FROZEN)
+
+    @property
+    def is_settled(self) -> bool:
+        return self._exchange is None
+
+    def bequeath(self) -> IdleClient | None:
+        """Give what a successor needs to go on, or None if it cannot."""
+        if self._exchange is not None or self._mode is not _HTTP or self._client_eof or self._server.is_tls:
+            return None
+        if self._is_lost or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return None
+        return IdleClient(os.dup(self._transport.get_extra_info("socket").fileno()), self._reader.unread)
 
     # -- the edge
     def _guarded(self, do: Callable[..., None], *arguments: object) -> None:

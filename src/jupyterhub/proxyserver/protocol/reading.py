@@ -138,6 +138,11 @@ class RequestReader:
     def held_bytes(self) -> int:
         return len(self._rest)
 
+    @property
+    def unread(self) -> bytes:
+        """What is here of the next message, between two of them."""
+        return bytes(self._partial) if self._partial is not None else self._rest
+
     def take_rest(self) -> bytes:
         """Give up reading HTTP: the bytes behind the message belong to another protocol."""
         rest, self._rest = self._rest, b""

@@ -8,7 +8,7 @@ deepest route and not the number of routes or the length of the path.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -75,6 +75,14 @@ class RouteTable:
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes.values())
+
+    def listed(self) -> list[tuple[str, dict[str, Json], float]]:
+        """Give path, data and last activity of each: what another table is filled with."""
+        return [(route.path, dict(route.data), route.last_activity) for route in self]
+
+    def fill(self, listed: Iterable[tuple[str, dict[str, Json], float]]) -> None:
+        for path, data, moment in listed:
+            self.add(path, data, now=moment)
 
     def get(self, path: str) -> Route | None:
         return self._routes.get(clean_path(path))
