@@ -455,3 +455,17 @@ async def test_routes_are_for_those_with_the_secret(proxy: Proxy, site: str, sec
         body = {"target": "http://127.0.0.1:1"} if method == "POST" else None
         assert (await proxy.api(method, site, body, secret=secret)).status == 403
     assert (await proxy.api("GET", site)).status == 200
+
+
+async def test_an_upstream_that_closes_at_once_is_an_error_and_not_a_wait(proxy: Proxy):
+    """The close may come before the proxy has got as far as to use the connection."""
+
+    async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(slam, "127.0.0.1", 0)
+    async with server:
+        path = f"/slam-{server.sockets[0].getsockname()[1]}"
+        await proxy.add(path, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        answers = await asyncio.gather(*(ask(proxy, get(path)) for _ in range(50)))
+        assert {answer.status for answer in answers} == {503}

@@ -565,6 +565,8 @@ class ClientConnection(asyncio.Protocol):
         if self._holds:
             self._unhold(_Hold.NO_UPSTREAM)
         connection.send(exchange.upstream_ready(is_reused))
+        if connection.is_lost:  # closed by the upstream before we came to use it, when nobody was there to be told
+            self.upstream_ended("the upstream closed its connection", is_clean=False)
 
     def _abandon_upstream(self) -> None:
         if self._task is not None:

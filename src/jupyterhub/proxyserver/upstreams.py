@@ -233,6 +233,8 @@ class Fetch:
         try:
             connection.user = self
             connection.send(request)
+            if connection.is_lost:
+                raise UpstreamUnreachable("the connection was closed at once")
             return await self._done
         finally:
             connection.close()
