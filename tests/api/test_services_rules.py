@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 import pytest
@@ -181,11 +182,39 @@ async def test_a_list_follows_the_scope_filter(house):
 
 @pytest.fixture
 async def managed(house):
-    managed = ManagedServices(
-        store=house.store, settings=house.settings, services=house.services, prober=AnswersAtOnce()
-    )
+    managed = services_of(house)
     yield managed
     await managed.stop_all()
+
+
+def services_of(house) -> ManagedServices:
+    async def ours() -> bool:
+        return True
+
+    return ManagedServices(
+        store=house.store, settings=house.settings, services=house.services, prober=AnswersAtOnce(), is_ours=ours
+    )
+
+
+async def test_what_a_killed_hub_has_left_of_a_service_is_ended_before_the_service_is_started(house, managed):
+    specs = await house.services.load_configured([{"name": "x", "command": ["sleep", "60"]}])
+    left = services_of(house)
+    await left.start_all(specs)
+    await managed.start_all(specs)
+    assert await left._running["x"].process.wait() == -signal.SIGINT
+    assert managed._running["x"].process.returncode is None
+
+
+async def test_a_process_that_only_got_the_number_of_a_service_is_left_alone(house, managed):
+    specs = await house.services.load_configured([{"name": "x", "command": ["sleep", "60"]}])
+    other = await asyncio.create_subprocess_exec("sleep", "60")
+    async with house.store.begin() as tx:
+        service = await tx.services.find("x")
+        await tx.services.set_pid(service.id, other.pid)
+    await managed.start_all(specs)
+    assert other.returncode is None
+    other.kill()
+    await other.wait()
 
 
 async def test_a_managed_service_runs_and_ends_with_the_hub(house, managed, tmp_path):

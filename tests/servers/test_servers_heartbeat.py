@@ -29,7 +29,9 @@ def beating(hub) -> Heartbeat:
         hub.servers.hub_id = new_hub_id()
         return hub.servers.hub_id
 
-    return Heartbeat(store=hub.store, hub_id=hub.servers.hub_id, url=URL, on_removed=come_back)
+    return Heartbeat(
+        store=hub.store, notices=hub.tools.notices, hub_id=hub.servers.hub_id, url=URL, on_removed=come_back
+    )
 
 
 async def known(hub) -> list[str]:
@@ -110,8 +112,9 @@ async def test_a_hub_that_leaves_need_not_be_waited_for(hub, other):
 
 
 async def test_a_hub_registers_in_place_of_its_dead_predecessor(hub):
-    heart = Heartbeat(store=hub.store, hub_id=new_hub_id(), url=URL, on_removed=beating(hub)._on_removed)
+    heart = beating(hub)
+    heart.hub_id = new_hub_id()
     async with hub.store.begin() as tx:
-        await tx.replicas.register("dead", host=heartbeat.socket.gethostname(), pid=1, url=URL)
+        await tx.replicas.register("dead", host=heartbeat.machine(), pid=1, url=URL)
     await heart.register()
     assert heart.hub_id in await known(hub) and "dead" not in await known(hub)

@@ -47,6 +47,7 @@ from . import addresses, config_file, config_mistakes, generate_config, settings
 from . import logging as hub_logging
 from .pid_file import pid_file
 from .secrets import from_hex
+from .worker import Inherited
 
 #: what ships with the hub: ``templates`` and ``static``
 PACKAGED_FILES = str(Path(__file__).parent.parent / "hub" / "web")
@@ -66,6 +67,7 @@ HUB_ALIASES = ALIASES | {
     "ip": "JupyterHub.ip",
     "port": "JupyterHub.port",
     "pid-file": "JupyterHub.pid_file",
+    "hubs": "JupyterHub.hubs",
     "log-file": "JupyterHub.extra_log_file",
 }
 FLAGS = {
@@ -321,6 +323,13 @@ class JupyterHub(Application):
         False, help="Upgrade the database at the start if it is too old. A SQLite file is copied first."
     ).tag(config=True)
 
+    hubs = Int(
+        1,
+        min=1,
+        help="How many hub processes to run on this machine. They answer side by side, and when one dies the others go "
+        "on with what it was doing. More than one needs PostgreSQL. SIGHUP replaces them one after the other.",
+    ).tag(config=True)
+
     # -- sessions and tokens
     cookie_max_age_days = Float(14, help="Days after which people must log in again.").tag(config=True)
     cookie_host_prefix_enabled = Bool(
@@ -415,7 +424,11 @@ class JupyterHub(Application):
     cleanup_servers = Bool(
         True, help="Stop all servers when the hub stops. Set it to False to restart the hub without anyone noticing."
     ).tag(config=True)
-    cleanup_proxy = Bool(True, help="Stop the proxy when the hub stops, if the hub started it.").tag(config=True)
+    cleanup_proxy = Bool(
+        True,
+        help="Stop the proxy when the hub stops, if the hub started it. If you do not set it, the proxy goes on to run "
+        "where the servers do (cleanup_servers).",
+    ).tag(config=True)
     use_legacy_stopped_server_status_code = Bool(
         False, help="Answer requests for stopped servers with 503, as before JupyterHub 2, not with 424."
     ).tag(config=True)
@@ -702,8 +715,15 @@ class JupyterHub(Application):
         # The hub itself: nothing of it is loaded to print a help text.
         from .build import run
 
+        inherited = Inherited.take()
+        if inherited is not None:
+            return asyncio.run(run(self, inherited))
         self._announce()
         with pid_file(self.pid_file):
+            if self.hubs > 1:
+                from .supervisor import supervise
+
+                return asyncio.run(supervise(self))
             return asyncio.run(run(self))
 
     def _announce(self) -> None:

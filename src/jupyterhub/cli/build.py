@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from jupyterhub.hub.oauth.provider import OAuthProvider
 from jupyterhub.hub.periodic_metrics import PeriodicMetricsCollector
 from jupyterhub.hub.plugin_views import Views
 from jupyterhub.hub.replicas.heartbeat import Heartbeat, new_hub_id
+from jupyterhub.hub.replicas.leader import Leadership
 from jupyterhub.hub.requesters import Requesters
 from jupyterhub.hub.routes import Routes
 from jupyterhub.hub.servers.driver import FAILURES, Tools
@@ -42,17 +43,19 @@ from jupyterhub.hub.servers.observer import Observer
 from jupyterhub.hub.servers.probe import Prober
 from jupyterhub.hub.servers.reconcile import Reconciler
 from jupyterhub.hub.servers.servers import Servers
-from jupyterhub.hub.services import Services
+from jupyterhub.hub.services import Services, ServiceSpec
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.shares import Shares
 from jupyterhub.hub.spawners import Spawners
 from jupyterhub.hub.store import schema
 from jupyterhub.hub.store.notices import Notices
 from jupyterhub.hub.store.store import Store
+from jupyterhub.hub.store.wire import Wire
 from jupyterhub.hub.tokens import Tokens
 from jupyterhub.hub.users import Users
 from jupyterhub.hub.web import urls
 from jupyterhub.hub.web.access_log import log_request
+from jupyterhub.hub.web.in_flight import InFlight, transforms_of
 from jupyterhub.hub.web.pages.machine import StaticHandler
 from jupyterhub.hub.web.render import STATIC_FILES, StaticFiles, Templates
 from jupyterhub.rbac.scopes import ScopeRegistry
@@ -63,10 +66,14 @@ from jupyterhub.words.errors import ConfigurationError
 from .app import JupyterHub
 from .listening import open_sockets
 from .settings import settings_from
+from .worker import Inherited, Line, Supervised
 
 log = logging.getLogger("jupyterhub")
 
 PURGE_EVERY_S = 3600.0
+COUNT_FOR_ALL_EVERY_S = 60.0
+#: how long a hub that others replace goes on with what it has begun
+DRAIN_S = 30.0
 #: after too many failed starts: time for the last answers to be sent
 GIVE_UP_AFTER_S = 2.0
 
@@ -77,12 +84,15 @@ class Ending:
 
     event: asyncio.Event
     code: int = 0
+    #: what shall end too; None for what is configured
     servers: bool | None = None
     proxy: bool | None = None
+    #: whether others go on in its place, so that nobody should notice
+    drain: bool = True
 
-    def ask(self, *, proxy: bool | None = None, servers: bool | None = None, code: int = 0) -> None:
+    def ask(self, *, proxy: bool | None = None, servers: bool | None = None, code: int = 0, drain: bool = True) -> None:
         if not self.event.is_set():
-            self.proxy, self.servers, self.code = proxy, servers, code
+            self.proxy, self.servers, self.code, self.drain = proxy, servers, code, drain
             self.event.set()
 
 
@@ -116,29 +126,37 @@ async def make_token(app: JupyterHub, user_name: str) -> str:
         await store.close()
 
 
-async def run(app: JupyterHub) -> int:
-    """Run this hub until it is asked to end; give the exit code."""
+async def run(app: JupyterHub, inherited: Inherited | None = None) -> int:
+    """Run this hub until it is asked to end; give the exit code. ``inherited`` if it is a worker of several."""
     began = time.monotonic()
     settings = settings_from(app)
     ending = Ending(asyncio.Event())
-    _on_signals(ending)
+    _on_signals(ending, is_worker=inherited is not None)
+    if inherited is not None:
+        app.reset_db = app.upgrade_db = False  # the supervisor has done it, once
     store = await open_store(app)
     try:
-        hub = await _build(app, settings, store, ending)
+        hub = await _build(app, settings, store, ending, inherited)
         return await hub.run(began)
     finally:
         await store.close()
 
 
-def _on_signals(ending: Ending) -> None:
+def _on_signals(ending: Ending, *, is_worker: bool) -> None:
     loop = asyncio.get_running_loop()
 
     def end(name: str) -> None:
         log.critical("Received signal %s, initiating shutdown...", name)
-        ending.ask()
+        # One worker that is told to end is replaced: its servers are the others'.
+        ending.ask(servers=False if is_worker else None)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, signal.Signals(number).name)
+    loop.add_signal_handler(signal.SIGTERM, end, "SIGTERM")
+    if is_worker:
+        # from a terminal they reach all processes; what they mean is the supervisor's to say
+        for number in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: None)
+    else:
+        loop.add_signal_handler(signal.SIGINT, end, "SIGINT")
     loop.add_signal_handler(signal.SIGUSR1, _tell_state)
 
 
@@ -148,8 +166,8 @@ def _handlers_added_by_plugins() -> list[Any]:
     return [handler for sign in signs for handler in getattr(sign, "default_handlers", ())]
 
 
-def _give_up(ending: Ending) -> None:
-    asyncio.get_running_loop().call_later(GIVE_UP_AFTER_S, lambda: ending.ask(code=1))
+def _give_up(end: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(GIVE_UP_AFTER_S, end)
 
 
 def _tell_state() -> None:
@@ -158,19 +176,22 @@ def _tell_state() -> None:
     print_stacks()
 
 
-async def _build(app: JupyterHub, settings: HubSettings, store: Store, ending: Ending) -> RunningHub:
+async def _build(
+    app: JupyterHub, settings: HubSettings, store: Store, ending: Ending, inherited: Inherited | None
+) -> RunningHub:
     registry = ScopeRegistry.default().with_custom(settings.custom_scopes)
     authenticator = app.authenticator_class(parent=app)
     app.authenticator = authenticator
-    hub_object = _hub_object(settings)
+    hub_object = make_hub_object(settings)
     app.hub = hub_object
+    line = await Line.open(inherited.control) if inherited is not None else None
     tornado_settings: dict[str, Any] = dict(settings.tornado_settings)
     app.eventlog = make_event_logger(app)
     views = Views(settings=settings, hub=hub_object, authenticator=authenticator, tornado_settings=tornado_settings)
     auth_states = AuthStates(store=store, authenticator=authenticator)
     views.load_auth_state, views.save_auth_state = auth_states.load, auth_states.save
     requesters = Requesters(store, registry)
-    proxy = _proxy(app, settings, hub_object)
+    proxy = make_proxy(app, settings, hub_object)
     app.proxy = proxy
     routes = Routes(proxy=proxy, store=store, settings=settings)
     # the proxy starts itself again when it dies, and then asks for its routes
@@ -193,7 +214,7 @@ async def _build(app: JupyterHub, settings: HubSettings, store: Store, ending: E
         routes=routes,
         authenticator=authenticator,
         prober=Prober(),
-        observer=Observer(emit=emitter(app.eventlog), give_up=lambda: _give_up(ending)),
+        observer=Observer(emit=emitter(app.eventlog), give_up=lambda: _give_up(lambda: shutdown(code=1))),
     )
     servers = Servers(tools=tools, hub_id=new_hub_id())
     activity = Activity(store=store, resolution_s=settings.activity_resolution)
@@ -204,6 +225,19 @@ async def _build(app: JupyterHub, settings: HubSettings, store: Store, ending: E
         options=settings.jinja_environment_options,
     )
     services = Services(store=store, settings=settings, registry=registry, routes=routes, prober=tools.prober)
+    shutdown: Callable[..., None] = ending.ask
+    hub: RunningHub
+    if line is not None:
+        supervised = Supervised(
+            line,
+            end=lambda servers, drain: ending.ask(servers=servers, drain=drain),
+            check_routes=routes.check,
+            bury=lambda pid: hub.heartbeat.bury(pid),
+            rest=lambda: hub.rest(),
+        )
+        shutdown = supervised.ask_for_end
+    else:
+        supervised = None
     house = House(
         settings=settings,
         store=store,
@@ -230,12 +264,13 @@ async def _build(app: JupyterHub, settings: HubSettings, store: Store, ending: E
         views=views,
         authenticator=authenticator,
         templates=templates,
-        shutdown=ending.ask,
+        shutdown=shutdown,
     )
-    return RunningHub(app=app, house=house, ending=ending, proxy=proxy)
+    hub = RunningHub(app=app, house=house, ending=ending, proxy=proxy, inherited=inherited, supervised=supervised)
+    return hub
 
 
-def _hub_object(settings: HubSettings) -> objects.Hub:
+def make_hub_object(settings: HubSettings) -> objects.Hub:
     """The ``objects.Hub`` that spawners, proxies and handlers of plugins read addresses from."""
     hub = objects.Hub(bind_url=settings.hub_bind_url)
     hub.base_url = settings.hub_prefix
@@ -250,7 +285,7 @@ def _hub_object(settings: HubSettings) -> objects.Hub:
     return hub
 
 
-def _proxy(app: JupyterHub, settings: HubSettings, hub: objects.Hub) -> Any:
+def make_proxy(app: JupyterHub, settings: HubSettings, hub: objects.Hub) -> Any:
     proxy = settings.proxy_class(
         public_url=settings.bind_url,
         parent=app,
@@ -268,37 +303,93 @@ def _proxy(app: JupyterHub, settings: HubSettings, hub: objects.Hub) -> Any:
     return proxy
 
 
+async def start_proxy(proxy: Any) -> None:
+    """Start a proxy that is ours to start; ConfigurationError if it does not come up."""
+    try:
+        started = proxy.start()
+        if isinstance(started, Awaitable):
+            await started
+    except Exception as error:
+        raise ConfigurationError(f"Failed to start proxy: {error}") from error
+
+
+def proxy_ends_too(settings: HubSettings, ending: Ending, *, servers_end: bool) -> bool:
+    """Whether the proxy ends with the hub. Where servers stay, so does it, unless somebody has said otherwise."""
+    if ending.proxy is not None:
+        return ending.proxy
+    return servers_end if settings.cleanup_proxy is None else settings.cleanup_proxy
+
+
+async def stop_proxy(proxy: Any) -> None:
+    stopped = proxy.stop()
+    if isinstance(stopped, Awaitable):
+        await stopped
+
+
 class RunningHub:
     """A built hub: starts, runs its periodic work, and ends."""
 
-    def __init__(self, *, app: JupyterHub, house: House, ending: Ending, proxy: Any) -> None:
+    def __init__(
+        self,
+        *,
+        app: JupyterHub,
+        house: House,
+        ending: Ending,
+        proxy: Any,
+        inherited: Inherited | None = None,
+        supervised: Supervised | None = None,
+    ) -> None:
         self._app, self._house, self._ending, self._proxy = app, house, ending, proxy
-        settings = house.settings
-        self._heartbeat = Heartbeat(
+        self._inherited, self._supervised = inherited, supervised
+        #: of several workers none has the proxy: the supervisor starts and ends it
+        self._has_proxy = bool(proxy.should_start) and supervised is None
+        settings, notices = house.settings, house.servers.tools.notices
+        self.heartbeat = Heartbeat(
             store=house.store,
+            notices=notices,
             hub_id=house.servers.hub_id,
             url=settings.hub_connect_url_effective,
             on_removed=self._come_back,
         )
+        self._wire: Wire | None = None
+        if house.store.dialect == "postgresql":
+            self._wire = Wire(engine=house.store.engine, notices=notices)
         self._collector = PeriodicMetricsCollector(parent=app)
         self._reconciler = Reconciler(servers=house.servers)
-        self._managed = ManagedServices(
-            store=house.store, settings=settings, services=house.services, prober=house.servers.tools.prober
+        self._leadership = Leadership(
+            store=house.store, hub_id=lambda: house.servers.hub_id, duties=self._do_what_one_does
         )
+        self._managed = ManagedServices(
+            store=house.store,
+            settings=settings,
+            services=house.services,
+            prober=house.servers.tools.prober,
+            is_ours=self._leadership.is_ours,
+        )
+        #: the services of the configuration, and whether the managed ones run already
+        self._services: Sequence[ServiceSpec] = ()
+        self._services_run = False
+        self._in_flight = InFlight()
         self._server: HTTPServer | None = None
+        self._registered = asyncio.Event()
 
     async def run(self, began: float) -> int:
         """Start everything, wait for the end, stop everything."""
         started = False
+        # A hub lives until it has left: the others must not take over what it is about to hand over.
+        life = [asyncio.create_task(self._heartbeats(), name="heartbeat")]
+        if self._wire is not None:
+            life.append(asyncio.create_task(self._wire.run(), name="notices of other hubs"))
+        if self._supervised is not None:
+            life.append(asyncio.create_task(self._supervised.run(), name="supervisor"))
         try:
             await self._start()
             metrics.HUB_STARTUP_DURATION_SECONDS.observe(time.monotonic() - began)
             started = True
             async with asyncio.TaskGroup() as tasks:
                 work = [
-                    tasks.create_task(self._heartbeat.run(), name="heartbeat"),
                     tasks.create_task(self._reconciler.run(), name="reconciler"),
-                    tasks.create_task(self._managed.run(), name="managed services"),
+                    tasks.create_task(self._leadership.run(), name="leadership"),
                     tasks.create_task(self._collector.watch_event_loop(), name="event loop watch"),
                     *(
                         tasks.create_task(_repeat(what, every_s, function), name=what)
@@ -306,22 +397,33 @@ class RunningHub:
                         if every_s > 0
                     ),
                 ]
+                if self._supervised is not None:
+                    self._supervised.ready()
                 await self._ending.event.wait()
                 for task in work:
                     task.cancel()
         finally:
             await self._end(started=started)
+            for task in life:
+                task.cancel()
+            await asyncio.gather(*life, return_exceptions=True)
         return self._ending.code
 
     # -- starting
 
+    async def _heartbeats(self) -> None:
+        await self._registered.wait()
+        await self.heartbeat.run()
+
     async def _start(self) -> None:
         house, settings = self._house, self._house.settings
-        sockets = open_sockets(settings)
+        sockets = self._inherited.sockets if self._inherited is not None else open_sockets(settings)
         async with house.store.begin() as tx:
             await tx.servers.meet_rows_of_the_original()
+            await tx.servers.doubt_handed_over()
             await tx.facts.remove(FAILURES)
-        await self._heartbeat.register()
+        await self.heartbeat.register()
+        self._registered.set()
         loaded = await initial.load(
             store=house.store,
             settings=settings,
@@ -329,6 +431,7 @@ class RunningHub:
             authenticator=house.authenticator,
             house=house,
         )
+        self._services = loaded.services
         # The proxy comes before the servers that still run: each gets its route as soon as it is known to live.
         await self._start_proxy()
         await self._reconciler.at_start(wait_s=settings.init_spawners_timeout)
@@ -336,23 +439,20 @@ class RunningHub:
             log.warning("stopping the server %s: its owner is blocked", key)
             await house.servers.stop_quietly(key)
         self._listen(sockets)
-        await self._managed.start_all(loaded.services)
+        if await self._leadership.is_ours():
+            await self._managed.start_all(self._services)
+            self._services_run = True
         await house.routes.check()
         await self._count()
         where = settings.bind_url if self._proxy.should_start else settings.hub_connect_url_effective
-        log.info(
-            "JupyterHub is now running%s %s", " at" if self._proxy.should_start else ", internal Hub API at", where
-        )
+        if self._supervised is None:
+            log.info(
+                "JupyterHub is now running%s %s", " at" if self._proxy.should_start else ", internal Hub API at", where
+            )
 
     async def _start_proxy(self) -> None:
-        proxy = self._proxy
-        if proxy.should_start:
-            try:
-                started = proxy.start()
-                if isinstance(started, Awaitable):
-                    await started
-            except Exception as error:
-                raise ConfigurationError(f"Failed to start proxy: {error}") from error
+        if self._has_proxy:
+            await start_proxy(self._proxy)
         try:
             await self._house.routes.all()
         except Exception as error:
@@ -360,7 +460,7 @@ class RunningHub:
                 f"The proxy does not answer at its API: {error}. Start it, or correct its api_url and auth_token."
             ) from error
 
-    def _listen(self, sockets: list[socket.socket]) -> None:
+    def _listen(self, sockets: Sequence[socket.socket]) -> None:
         settings = self._house.settings
         trusted = list(settings.trusted_downstream_ips)
         self._server = HTTPServer(self._application(), xheaders=True, trusted_downstream=trusted)
@@ -384,7 +484,7 @@ class RunningHub:
             "static_path": str(STATIC_FILES),
             "static_url_prefix": settings.hub_prefix + "static/",
             "static_handler_class": StaticHandler,
-            "log_function": log_request,
+            "log_function": self._in_flight.logging(log_request),
             "jinja2_env": house.templates.environment,
             "jinja2_env_sync": house.templates.environment_sync,
             "template_vars": dict(settings.template_vars),
@@ -402,20 +502,47 @@ class RunningHub:
             plugin_handlers=[*plugin_handlers, *_handlers_added_by_plugins()],
             extra_handlers=settings.extra_handlers,
         )
-        application = Application(routes, **application_settings)
+        transforms = transforms_of(application_settings, self._in_flight)
+        application = Application(routes, transforms=transforms, **application_settings)
         self._app.tornado_application, self._app.tornado_settings = application, application_settings
         return application
 
     # -- running
 
     def _periodic(self) -> list[tuple[str, float, Callable[[], Awaitable[Any]]]]:
+        """What each hub does for itself."""
+        settings = self._house.settings
+        flush_every_s = min(10.0, max(1.0, settings.activity_resolution))
+        return [("activity of requests", flush_every_s, self._house.activity.flush)]
+
+    def _periodic_for_all(self) -> list[tuple[str, float, Callable[[], Awaitable[Any]]]]:
+        """What one hub does for all."""
         house, settings = self._house, self._house.settings
         return [
             ("activity of the proxy", settings.last_activity_interval, house.routes.pull_activity),
-            ("activity of requests", min(10.0, max(1.0, settings.activity_resolution)), house.activity.flush),
             ("purge of what has expired", PURGE_EVERY_S, self._purge),
-            ("count of users", self._collector.active_users_update_interval, self._count),
+            ("count of users", self._count_every_s(), self._count),
         ]
+
+    def _count_every_s(self) -> float:
+        """One hub alone counts users along as they come and go; of several nobody sees all of them."""
+        interval_s = float(self._collector.active_users_update_interval)
+        return min(interval_s, COUNT_FOR_ALL_EVERY_S) if metrics.SHARED else interval_s
+
+    async def _do_what_one_does(self) -> None:
+        """The duties of the hub that leads, until cancelled."""
+        try:
+            if not self._services_run:
+                await self._managed.start_all(self._services)
+                self._services_run = True
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._managed.run(), name="managed services")
+                for what, every_s, function in self._periodic_for_all():
+                    if every_s > 0:
+                        tasks.create_task(_repeat(what, every_s, function), name=what)
+        finally:
+            self._services_run = False
+            await self._managed.stop_all()
 
     async def _purge(self) -> None:
         async with self._house.store.begin() as tx:
@@ -435,45 +562,63 @@ class RunningHub:
 
     # -- ending
 
+    def rest(self) -> None:
+        """Take up nothing that the end, which is near, would only interrupt."""
+        self._leadership.may_begin = False
+
     async def _end(self, *, started: bool) -> None:
         """Stop what is configured to end with the hub; servers that stay are found again by the next hub."""
         house, settings, ending = self._house, self._house.settings, self._ending
+        others = await self._others_live()
         end_servers = ending.servers
         if end_servers is None:
             # Servers end with the last hub, not with each that is replaced; whoever asks for it by name is obeyed.
-            end_servers = settings.cleanup_servers and not await self._others_live()
-        end_proxy = settings.cleanup_proxy if ending.proxy is None else ending.proxy
+            end_servers = settings.cleanup_servers and not others
         if self._server is not None:
             self._server.stop()
         await self._quietly("stopping services", self._managed.stop_all)
+        await self._quietly("leaving the lead", self._leadership.resign)
+        if others and ending.drain and started:
+            await self._quietly("finishing", self._finish)
         if end_servers and started:
             log.info("Cleaning up single-user servers...")
             await self._quietly("stopping servers", lambda: house.servers.stop_everything(wait_s=60))
-        await self._quietly("letting go of servers", house.servers.let_go)
-        if end_proxy and self._proxy.should_start and started:
-            log.info("Cleaning up proxy[%s]...", getattr(self._proxy, "proxy_process", None))
-            await self._quietly("stopping the proxy", self._stop_proxy)
-        elif hasattr(self._proxy, "leave"):
-            await self._quietly("leaving the proxy", self._proxy.leave)
+        await self._quietly("handing over servers", house.servers.hand_over if others else house.servers.let_go)
+        if self._has_proxy and started:
+            await self._end_proxy(ends_too=proxy_ends_too(settings, ending, servers_end=end_servers))
         await self._quietly("writing activity", house.activity.flush)
-        await self._quietly("leaving", self._heartbeat.end)
+        await self._quietly("leaving", self.heartbeat.end)
+        if self._wire is not None:
+            await self._wire.flush()
+        if self._supervised is not None:
+            self._supervised.ended(servers=end_servers and started)
         if self._server is not None:
             await self._server.close_all_connections()
         log.info("...done")
+
+    async def _finish(self) -> None:
+        """Answer the requests that are here, and bring what starts and stops to its end; others take what comes."""
+        left, _ = await asyncio.gather(
+            self._in_flight.drain(within_s=DRAIN_S), self._house.servers.settle(within_s=DRAIN_S)
+        )
+        if left:
+            log.warning("%i requests were not answered within %g s", left, DRAIN_S)
+
+    async def _end_proxy(self, *, ends_too: bool) -> None:
+        if ends_too:
+            log.info("Cleaning up proxy[%s]...", getattr(self._proxy, "proxy_process", None))
+            await self._quietly("stopping the proxy", lambda: stop_proxy(self._proxy))
+        elif hasattr(self._proxy, "leave"):
+            await self._quietly("leaving the proxy", self._proxy.leave)
 
     async def _others_live(self) -> bool:
         """Whether other hubs run on this database, which will take over what this one drives."""
         try:
             async with self._house.store.read() as tx:
-                return any(replica.id != self._heartbeat.hub_id for replica in await tx.replicas.list())
+                return any(replica.id != self.heartbeat.hub_id for replica in await tx.replicas.list())
         except Exception:
             log.exception("it is not known whether other hubs run; leaving the servers to them")
             return True
-
-    async def _stop_proxy(self) -> None:
-        stopped = self._proxy.stop()
-        if isinstance(stopped, Awaitable):
-            await stopped
 
     async def _quietly(self, what: str, work: Callable[[], Awaitable[Any]]) -> None:
         try:

@@ -41,7 +41,6 @@ AS_THEY_ARE = (
     "authenticator_class",
     "base_url",
     "bind_url",
-    "cleanup_proxy",
     "cleanup_servers",
     "concurrent_spawn_limit",
     "cookie_host_prefix_enabled",
@@ -123,6 +122,7 @@ def settings_from(app: JupyterHub, *, with_cookie_secret: bool = True) -> HubSet
     values |= {name: app.tornado_settings[name] for name in FROM_TORNADO_SETTINGS if name in app.tornado_settings}
     return HubSettings(
         **values,
+        cleanup_proxy=app.cleanup_proxy if app.is_set("cleanup_proxy") else None,
         extra_user_scopes=frozenset(app.extra_user_scopes),
         default_server_name=_default_server_name(app),
         public_host=addresses.origin(app.public_url),

@@ -120,7 +120,7 @@ class Logins:
             async with self._store.begin() as tx:
                 await tx.users.delete(user.id)
             raise
-        metrics.TOTAL_USERS.inc()
+        metrics.count_users(1)
         return user
 
     async def _apply(self, user: User, model: AuthModel, *, keeps_auth_state: bool) -> User:

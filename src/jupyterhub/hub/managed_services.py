@@ -1,7 +1,8 @@
 """Managed services: processes that the hub starts, watches and ends (reference: services.md §3).
 
-Their rows are made by ``hub/services.py`` before. ``cli/build.py`` calls ``start_all``, ``run`` and
-``stop_all``.
+Their rows are made by ``hub/services.py`` before. Of several hubs the one that leads (``hub/replicas/leader.py``) has
+them; ``cli/build.py`` calls ``start_all``, ``run`` and ``stop_all``. What a hub that was killed has left is ended
+before its successor starts the service: two of one kind would do everything twice.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import os
 import pwd
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from jupyterhub.hub import addresses
 from jupyterhub.hub.services import Probes, Services, ServiceSpec, service_host
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.store.store import Store
+from jupyterhub.spawners.processes import ProcessId
 from jupyterhub.words.errors import ConfigurationError
 from jupyterhub.words.models import Endpoint, Service
 
@@ -79,8 +82,17 @@ class _Running:
 
 
 class ManagedServices:
-    def __init__(self, *, store: Store, settings: HubSettings, services: Services, prober: Probes) -> None:
-        self._store, self._settings = store, settings
+    def __init__(
+        self,
+        *,
+        store: Store,
+        settings: HubSettings,
+        services: Services,
+        prober: Probes,
+        is_ours: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """``is_ours`` says whether this hub leads still: asked before anything is started again."""
+        self._store, self._settings, self._is_ours = store, settings, is_ours
         self._services, self._prober = services, prober
         self._running: dict[str, _Running] = {}
 
@@ -122,6 +134,7 @@ class ManagedServices:
 
     async def _launch(self, running: _Running) -> None:
         spec = running.spec
+        await self._end_left_over(running)
         running.started = time.monotonic()
         log.info("Starting service %r: %s", spec.name, list(spec.command))
         options: dict[str, Any] = {"cwd": spec.cwd, "start_new_session": True}
@@ -143,6 +156,29 @@ class ManagedServices:
         async with self._store.begin() as tx:
             await tx.services.set_pid(running.service.id, running.process.pid)
 
+    async def _end_left_over(self, running: _Running) -> None:
+        """End the process of this service that a hub which was killed, or leads no longer, has left on this machine."""
+        async with self._store.read() as tx:
+            service = await tx.services.find_by_id(running.service.id)
+        left = ProcessId.of(service.pid) if service is not None and service.pid else None
+        if left is None or not self._is_this_service(left.pid, running.spec.name):
+            return
+        log.warning("service %s runs still, as process %i of a former hub; ending it", running.spec.name, left.pid)
+        for number, patience_s in STOP_STEPS:
+            left.send_to_group(number)
+            if await left.wait_gone(within_s=patience_s):
+                return
+        log.error("process %i of service %s cannot be ended", left.pid, running.spec.name)
+
+    def _is_this_service(self, pid: int, name: str) -> bool:
+        """Whether a process is this service of this hub: its number alone may be anybody's by now."""
+        try:
+            environment = (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        wanted = {"JUPYTERHUB_SERVICE_NAME": name, "JUPYTERHUB_API_URL": self._settings.hub_api_url}
+        return all(f"{key}={value}".encode() in environment for key, value in wanted.items())
+
     async def _end(self, running: _Running) -> None:
         process = running.process
         assert process is not None
@@ -158,7 +194,7 @@ class ManagedServices:
             except TimeoutError:
                 log.warning("service %s does not end on %s", running.spec.name, number.name)
         async with self._store.begin() as tx:
-            await tx.services.set_pid(running.service.id, None)
+            await tx.services.forget_pid(running.service.id, process.pid)
 
     # -- while it runs
 
@@ -188,7 +224,7 @@ class ManagedServices:
                 status,
                 f"in {wait_s:.0f} s" if wait_s > 0 else "now",
             )
-        if now < running.paused_until:
+        if now < running.paused_until or not await self._is_ours():
             return
         running.paused_until = None
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final, Literal
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 PREFIX = os.environ.get("JUPYTERHUB_METRICS_PREFIX", "jupyterhub")
@@ -40,9 +41,21 @@ SERVER_SPAWN_DURATION_SECONDS = Histogram(
     ),
     namespace=PREFIX,
 )
-RUNNING_SERVERS = Gauge("running_servers", "Servers of users that are active", namespace=PREFIX)
-TOTAL_USERS = Gauge("total_users", "Users in the database", namespace=PREFIX)
-ACTIVE_USERS = Gauge("active_users", "Users who were active within the period", ["period"], namespace=PREFIX)
+#: whether several hubs of this machine show their metrics together, by files that they share
+SHARED: Final = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+#: Of several hubs one counts: what it has set last is what all of them show.
+_COUNTED_BY_ONE: Final[Literal["mostrecent", "all"]] = "mostrecent" if SHARED else "all"
+RUNNING_SERVERS = Gauge(
+    "running_servers", "Servers of users that are active", namespace=PREFIX, multiprocess_mode=_COUNTED_BY_ONE
+)
+TOTAL_USERS = Gauge("total_users", "Users in the database", namespace=PREFIX, multiprocess_mode=_COUNTED_BY_ONE)
+ACTIVE_USERS = Gauge(
+    "active_users",
+    "Users who were active within the period",
+    ["period"],
+    namespace=PREFIX,
+    multiprocess_mode=_COUNTED_BY_ONE,
+)
 CHECK_ROUTES_DURATION_SECONDS = Histogram(
     "check_routes_duration_seconds", "Time a comparison of the proxy's routes with ours took", namespace=PREFIX
 )
@@ -178,6 +191,21 @@ def _show_at_zero() -> None:
 _show_at_zero()
 
 
+def count_users(by: int) -> None:
+    """Count users along as they come and go. Of several hubs one counts them all, now and then."""
+    if not SHARED:
+        TOTAL_USERS.inc(by)
+
+
 def exposition() -> tuple[bytes, str]:
-    """Give all metrics as Prometheus reads them, and the content type of that."""
-    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    """Give all metrics as Prometheus reads them, and the content type of that.
+
+    With several hubs on this machine, which then share a folder, those of all of them together.
+    """
+    registry = REGISTRY
+    if SHARED:
+        from prometheus_client.multiprocess import MultiProcessCollector  # one hub alone has no use for it
+
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST

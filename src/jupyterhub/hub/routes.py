@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from jupyterhub.words.clock import utcnow
@@ -23,6 +23,9 @@ from .settings import HubSettings
 from .store.store import Store
 
 log = logging.getLogger("jupyterhub.routes")
+
+#: a check that changed something looks again, so often at most
+MOST_LOOKS = 3
 
 #: (target, data) by routespec
 Wanted = dict[str, tuple[str, dict[str, Any]]]
@@ -84,26 +87,48 @@ class Routes:
         return dict(routes)
 
     async def check(self, actual: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """Make the proxy's table what the rows say. Routes of servers that are starting or stopping are left alone."""
+        """Make the proxy's table what the rows say. Routes of servers that are starting or stopping are left alone.
+
+        Drivers, here and on other hubs, go on beside this: what was changed is looked at once more.
+        """
         async with self._one_check_at_a_time:
             began = time.monotonic()
-            if actual is None:
-                actual = await self.all()
-            wanted, in_motion = await self._wanted()
-            changes = []
-            for spec, (target, data) in wanted.items():
-                found = actual.get(spec)
-                if found is None or found.get("target") != target:
-                    if found is not None:
-                        log.warning("route %s leads to %s instead of %s", spec, found.get("target"), target)
-                    changes.append(call("Proxy.add_route", self.proxy.add_route, spec, target, data))
-            for spec in actual.keys() - wanted.keys() - in_motion:
-                log.warning("deleting stale route %s", spec)
-                changes.append(call("Proxy.delete_route", self.proxy.delete_route, spec))
-            for result in await asyncio.gather(*changes, return_exceptions=True):
-                if isinstance(result, BaseException):
-                    log.error("the proxy refused a route", exc_info=result)
+            for _ in range(MOST_LOOKS):
+                if actual is None:
+                    actual = await self.all()
+                if not await self._correct(actual):
+                    break
+                actual = None
             metrics.CHECK_ROUTES_DURATION_SECONDS.observe(time.monotonic() - began)
+
+    async def _correct(self, actual: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Change what differs from the rows; say whether anything did."""
+        wanted, in_motion = await self._wanted()
+        changes = []
+        for spec, (target, data) in wanted.items():
+            found = actual.get(spec)
+            if found is None or found.get("target") != target:
+                if found is not None:
+                    log.warning("route %s leads to %s instead of %s", spec, found.get("target"), target)
+                changes.append(call("Proxy.add_route", self.proxy.add_route, spec, target, data))
+        stale = actual.keys() - wanted.keys() - in_motion
+        for spec in stale:
+            log.warning("deleting stale route %s", spec)
+            changes.append(call("Proxy.delete_route", self.proxy.delete_route, spec))
+        for result in await asyncio.gather(*changes, return_exceptions=True):
+            if isinstance(result, BaseException):
+                log.error("the proxy refused a route", exc_info=result)
+        if stale:
+            await self._give_back(stale)
+        return bool(changes)
+
+    async def _give_back(self, deleted: Collection[str]) -> None:
+        """Give servers that were started while their old route was deleted the new one, which may have gone with it."""
+        async with self._store.read() as tx:
+            servers = await tx.servers.list_in([Phase.STARTING])
+        for server in servers:
+            if server.endpoint is not None and addresses.server_routespec(self._settings, server.key) in deleted:
+                await self.add_server(server.key, server.endpoint)
 
     async def _wanted(self) -> tuple[Wanted, set[str]]:
         settings = self._settings

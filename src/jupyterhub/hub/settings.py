@@ -151,7 +151,8 @@ class HubSettings:
 
     # -- the end
     cleanup_servers: bool = True
-    cleanup_proxy: bool = True
+    #: None: nobody said; then it stays where the servers stay
+    cleanup_proxy: bool | None = None
 
     # -- the plugins
     authenticator_class: type[Any] = object

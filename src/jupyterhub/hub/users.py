@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from jupyterhub.crypto import EncryptionUnavailable
 from jupyterhub.hub.activity import Activity
 from jupyterhub.hub.auth_state import AuthStates
-from jupyterhub.hub.metrics import TOTAL_USERS
+from jupyterhub.hub.metrics import count_users
 from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import Views
 from jupyterhub.hub.requester import Requester
@@ -187,7 +187,7 @@ class Users:
                     for refused in users[position:]:
                         await tx.users.delete(refused.id)
                 raise Invalid(f"Failed to create user {user.name}: {error}") from error
-        TOTAL_USERS.inc(len(users))
+        count_users(len(users))
         return [UserDetails(user=user, roles=sorted(roles)) for user in users]
 
     # -- changing
@@ -253,7 +253,7 @@ class Users:
         async with self._store.begin() as tx:
             await tx.users.delete(user.id)
         self._activity.forget_user(user.id)
-        TOTAL_USERS.dec()
+        count_users(-1)
 
     async def _check_nothing_stops(self, user: User) -> None:
         async with self._store.read() as tx:

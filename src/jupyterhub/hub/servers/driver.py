@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ from jupyterhub.hub.store.store import Store
 from jupyterhub.rbac.grants import server_token_request
 from jupyterhub.rbac.scopes import ScopeRegistry
 from jupyterhub.words.clock import utcnow
-from jupyterhub.words.errors import LeaseLost
+from jupyterhub.words.errors import LeaseLost, Unavailable
 from jupyterhub.words.models import Endpoint, Failure, Json, Lease, Phase, Server, User
 from jupyterhub.words.names import oauth_client_id
 
@@ -45,8 +45,13 @@ SLOW_LOOK_S = 5.0
 MOST_RELUCTANCE_S = 10.0
 #: a spawner that does not say within this time whether its server runs has not said it: its driver has other duties
 POLL_LIMIT_S = 60.0
+#: Hooks, and stopping, take as long as they take, but not for ever: nobody could use or start the server again.
+PLUGIN_LIMIT_S = 600.0
 #: begin an unfinished start again this often after hubs died in it; then it has failed
 MOST_ATTEMPTS = 2
+
+#: of the servers that a hub takes over, so many are asked at once whether they live
+CHECKS_AT_ONCE = 50
 
 #: where the failed starts in a row are counted
 FAILURES = "consecutive_spawn_failures"
@@ -57,6 +62,11 @@ REQUESTED: Mapping[str, Json] = {"progress": 0, "message": "Server requested"}
 def wanted_topic(server_id: int) -> str:
     """Announced when somebody wants something else of a server; its driver listens."""
     return f"wanted:{server_id}"
+
+
+def look_topic(server_id: int) -> str:
+    """Announced when somebody thinks that a server has ended; its driver polls now."""
+    return f"look:{server_id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +84,8 @@ class Tools:
     authenticator: Any
     prober: Prober
     observer: Observer
+    #: servers taken over that are asked at once whether they live: ten thousand shall not all be asked together
+    checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE))
 
 
 class Driver:
@@ -85,6 +97,8 @@ class Driver:
         self.spawner: Any = None
         self._tools, self._handler = tools, handler
         self._client_id = server.oauth_client_id or oauth_client_id(server.key)
+        #: what the server of this start was given
+        self._given: credentials.Credentials | None = None
 
     # -- the loop
 
@@ -97,9 +111,12 @@ class Driver:
                     # Gone, or only the phase has changed because somebody asked for the stop: the row says which.
                     if await self._read() is None:
                         log.warning("%s: another hub drives this server now", self.key)
+        except Unavailable as error:
+            # The row says what is wanted; the reconciler makes a new driver for it when the database is back.
+            log.warning("%s: the driver waits: %s", self.key, error)
+            await asyncio.sleep(1)
         except Exception:
-            # Our bug or a broken database. The row says what is wanted; the reconciler makes a new driver for it.
-            log.exception("%s: the driver failed", self.key)
+            log.exception("%s: the driver failed; there will be a new one", self.key)
             await asyncio.sleep(1)
 
     async def _step(self, server: Server) -> None:
@@ -188,7 +205,8 @@ class Driver:
             if await self._is_resumed(server):
                 return
             await self._begin(server)
-        except LeaseLost:
+        except (LeaseLost, Unavailable):
+            # Unavailable: what it had come to is not known, and not the server's fault. An interrupted start goes on.
             raise
         except Exception as error:
             await self._fail(error, took_s=time.monotonic() - began)
@@ -215,7 +233,7 @@ class Driver:
                 await self._wait_up(server.endpoint)
                 await self._become_ready(server.endpoint, was=Phase.STARTING)
                 return True
-            await call("Spawner.stop", self.spawner.stop)
+            await _call("Spawner.stop", self.spawner.stop)
         if attempts > MOST_ATTEMPTS:
             raise RuntimeError("The hub was interrupted twice while this server was starting")
         log.info("%s: beginning an interrupted start again", self.key)
@@ -234,12 +252,12 @@ class Driver:
         tools.spawners.set_endpoint(
             spawner, Endpoint(proto="http", ip="", port=0, base_url=tools.views.server_path(self.key))
         )
-        await call("Authenticator.pre_spawn_start", tools.authenticator.pre_spawn_start, user, spawner)
+        await _call("Authenticator.pre_spawn_start", tools.authenticator.pre_spawn_start, user, spawner)
         if spawner.auth_state_hook is not None:
-            await call("Spawner.auth_state_hook", spawner.run_auth_state_hook, await user.get_auth_state())
-        await call("Spawner.group_overrides", spawner.apply_group_overrides)
+            await _call("Spawner.auth_state_hook", spawner.run_auth_state_hook, await user.get_auth_state())
+        await _call("Spawner.group_overrides", spawner.apply_group_overrides)
         await self._apply_user_options(spawner)
-        await call("Spawner.pre_spawn_hook", spawner.run_pre_spawn_hook)
+        await _call("Spawner.pre_spawn_hook", spawner.run_pre_spawn_hook)
 
         recorder = asyncio.create_task(self._record_progress(), name=f"progress of {self.key}")
         try:
@@ -253,8 +271,8 @@ class Driver:
         tools, spawner = self._tools, self.spawner
         requested = spawner.server_token_scopes
         if callable(requested):
-            requested = await call("Spawner.server_token_scopes", requested, spawner)
-        client_scopes = await call("Spawner.oauth_client_allowed_scopes", spawner.resolve_oauth_client_allowed_scopes)
+            requested = await _call("Spawner.server_token_scopes", requested, spawner)
+        client_scopes = await _call("Spawner.oauth_client_allowed_scopes", spawner.resolve_oauth_client_allowed_scopes)
         async with tools.store.begin() as tx:
             if not requested:
                 role = await tx.roles.find("server")
@@ -279,12 +297,12 @@ class Driver:
                 client_allowed_scopes=client_scopes,
             )
             await tx.servers.set_oauth_client(self.lease, self._client_id)
-        spawner.api_token = given.api_token
+        spawner.api_token, self._given = given.api_token, given
 
     async def _apply_user_options(self, spawner: Any) -> None:
         """Run ``apply_user_options``; whatever it raises that is no HTTP error means that the options are wrong."""
         try:
-            await call("Spawner.apply_user_options", spawner.run_apply_user_options, spawner.user_options)
+            await _call("Spawner.apply_user_options", spawner.run_apply_user_options, spawner.user_options)
         except Exception as error:
             if not hasattr(error, "status_code"):
                 error.status_code = 400  # type: ignore[attr-defined]  # read by failures.judge
@@ -310,6 +328,10 @@ class Driver:
         tools.spawners.set_endpoint(spawner, endpoint)
         async with tools.store.begin() as tx:
             await tx.servers.set_endpoint(self.lease, endpoint, spawner.get_state() or {})
+            if self._given is not None:
+                # ``start`` may have put another token in its place: a server that is resumed has that of its last life
+                path, user_id = tools.views.server_path(self.key), spawner.user.id
+                await credentials.settle(tx, self._given, used=spawner.api_token, user_id=user_id, server_path=path)
         return endpoint
 
     async def _save_state(self) -> None:
@@ -401,7 +423,7 @@ class Driver:
         if hook is None:
             return event
         try:
-            changed = await call("Spawner.progress_ready_hook", hook, self.spawner, dict(event))
+            changed = await _call("Spawner.progress_ready_hook", hook, self.spawner, dict(event))
         except Exception:
             log.exception("%s: Spawner.progress_ready_hook failed", self.key)
             return event
@@ -443,7 +465,8 @@ class Driver:
         """Find out whether a server that was ready under another hub still lives."""
         self.spawner._check_pending = True
         try:
-            endpoint = await self._find_again(server)
+            async with self._tools.checks:
+                endpoint = await self._find_again(server)
         finally:
             self.spawner._check_pending = False
         if endpoint is None:
@@ -468,7 +491,7 @@ class Driver:
             if known is None or await self._poll() is not None:
                 log.warning("%s: the server ended while no hub watched it", self.key)
                 return None
-            url = await call("Spawner.get_url", self.spawner.get_url)
+            url = await _call("Spawner.get_url", self.spawner.get_url)
             current = _endpoint(url, self.spawner, known.base_url) if url else known
             await self._wait_up(current)
         except Exception as error:
@@ -485,16 +508,21 @@ class Driver:
         # spread over the interval: a thousand servers taken over at once shall not be polled at once for ever
         pause_s = random.uniform(0.1, 1.0) * interval_s if interval_s > 0 else SLOW_LOOK_S
         next_poll = time.monotonic() + pause_s
-        with self._tools.notices.watch(wanted_topic(self.lease.server_id)) as watch:
+        wanted, look = wanted_topic(self.lease.server_id), look_topic(self.lease.server_id)
+        with self._tools.notices.watch(wanted, look) as watch:
             while True:
                 server = await self._read()
                 if server is None or server.phase is not Phase.READY:
                     return
                 pause_s = max(0.0, next_poll - time.monotonic()) if interval_s > 0 else 3600
-                if await watch.wait(within_s=pause_s) or interval_s <= 0:
+                woken = await watch.wait(within_s=pause_s)
+                asked = woken and look in watch.heard
+                if not asked and (woken or interval_s <= 0):
                     continue
                 if await self._has_ended():
                     return
+                if asked:
+                    self._announce()  # it lives: whoever asked need not wait any longer
                 next_poll = time.monotonic() + interval_s * random.uniform(0.9, 1.1)
 
     async def _has_ended(self) -> bool:
@@ -549,7 +577,7 @@ class Driver:
         await tools.routes.delete_server(self.key)
         try:
             if await self._may_run():
-                await call("Spawner.stop", spawner.stop)
+                await _call("Spawner.stop", self.spawner.stop)
         except Exception as error:
             if await self._runs_on(server, error):
                 return
@@ -636,7 +664,7 @@ class Driver:
 
     async def _quietly(self, what: str, function: Callable[..., Any], *args: Any) -> None:
         try:
-            await call(what, function, *args)
+            await _call(what, function, *args)
         except Exception:
             log.exception("%s: %s failed", self.key, what)
 
@@ -655,6 +683,17 @@ class Driver:
         if user is None:
             raise LeaseLost(f"the owner of {self.key} is gone")
         return user
+
+
+async def _call(what: str, function: Callable[..., Any], /, *args: Any) -> Any:
+    """Call a plugin, which may be slow but shall not keep its server from ever changing again."""
+    try:
+        async with asyncio.timeout(PLUGIN_LIMIT_S) as limit:
+            return await call(what, function, *args)
+    except TimeoutError:
+        if not limit.expired():
+            raise  # of the plugin's own
+        raise TimeoutError(f"{what} did not end within {PLUGIN_LIMIT_S:g} s") from None
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -12,6 +12,8 @@ import random
 import time
 
 from jupyterhub.hub import metrics
+from jupyterhub.hub.store.notices import ORPHANS
+from jupyterhub.words.errors import Unavailable
 from jupyterhub.words.models import Phase
 
 from .driver import wanted_topic
@@ -46,12 +48,15 @@ class Reconciler:
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.8, 1.2))
-            try:
-                await self.look()
-            except Exception:
-                log.exception("looking for servers without a hub failed; trying again")
+        with self._servers.tools.notices.watch(ORPHANS) as watch:
+            while True:
+                await watch.wait(within_s=LOOK_EVERY_S * random.uniform(0.8, 1.2))
+                try:
+                    await self.look()
+                except Unavailable as error:
+                    log.warning("servers without a hub could not be looked for: %s", error)
+                except Exception:
+                    log.exception("looking for servers without a hub failed; trying again")
 
     async def look(self) -> list[int]:
         """Take over all orphans that nobody else is faster for; give their numbers.

@@ -26,7 +26,7 @@ from jupyterhub.words.names import ServerKey
 from jupyterhub.words.unset import UNSET, Unset
 
 from . import named
-from .driver import REQUESTED, Driver, Tools, failed_event, ready_event, wanted_topic
+from .driver import REQUESTED, Driver, Tools, failed_event, look_topic, ready_event, wanted_topic
 from .failures import as_error
 
 log = logging.getLogger("jupyterhub.servers")
@@ -37,6 +37,8 @@ SLOW_LOOK_S = 1.0
 LET_GO_S = 10.0
 #: how long a driver waits for the one before it on the same server, which has nothing left to write
 PREDECESSOR_S = 20.0
+#: how long a request waits for the driver on another hub to poll a server
+LOOK_ELSEWHERE_S = 2.0
 #: silence on a progress stream after which a keep-alive is due
 KEEP_ALIVE_S = 8.0
 
@@ -69,19 +71,29 @@ class Servers:
             return await tx.servers.list_of_user(user.id)
 
     async def check(self, key: ServerKey) -> Server | None:
-        """Poll a server that is driven here and give its row; one that has died is cleaned up, or about to be."""
+        """Let a server be polled and give its row; one that has died is cleaned up, or about to be."""
         server = await self.find(key)
         if server is None or not server.is_ready:
             return server
         driver = self.drivers.get(server.id)
-        if driver is None:
+        if driver is not None:
+            await driver.look()
+        elif not await self._have_looked_at(server):
             return server
-        await driver.look()
         current = await self.find(key)
         if current is not None and current.phase is Phase.STOPPING:
             await self._wait(current, until=lambda s: s.phase is not Phase.STOPPING, within_s=5.0)
             return await self.find(key)
         return current
+
+    async def _have_looked_at(self, server: Server) -> bool:
+        """Ask the hub that drives a server to poll it now; False if nobody says anything in time."""
+        notices = self.tools.notices
+        if notices.tell_others is None:
+            return False
+        with notices.watch(server_topic(server.id)) as watch:
+            notices.announce(look_topic(server.id))
+            return await watch.wait(within_s=LOOK_ELSEWHERE_S)
 
     # -- creating and changing
 
@@ -107,6 +119,7 @@ class Servers:
             raise AlreadyExists(f"{key.user} has a server '{key.name}' already.")
         label, allowed = await self._check_new(key, display_name, handler)
         async with self.tools.store.begin() as tx:
+            await tx.servers.hold_names_of(user.id)  # whoever counts beside us counts after us
             named.check_number(await tx.servers.count_named(user.id), allowed, key.user)
             # {} and not null, as in the original: it has options, there are just none in them.
             return await tx.servers.create(user.id, key.name, display_name=label, user_options=user_options or {})
@@ -137,16 +150,16 @@ class Servers:
         settings = self.tools.settings
         if not (isinstance(name, Unset) and isinstance(display_name, Unset)):
             named.check_allowed(settings.allow_named_servers)
-        new_key = key
+        new_key, limit = key, 0
         if not isinstance(name, Unset):
             new_key = ServerKey(key.user, name)
             if not name or await self.find(new_key):
                 raise Conflict(f"{key.user} has a server '{name}' already.")
             named.check_new_name(name)
             if not key.name:
-                allowed = await named.resolve_limit(settings.named_server_limit_per_user, handler)
+                limit = await named.resolve_limit(settings.named_server_limit_per_user, handler)
                 async with self.tools.store.read() as tx:
-                    named.check_number(await tx.servers.count_named(user.id), allowed, key.user)
+                    named.check_number(await tx.servers.count_named(user.id), limit, key.user)
             await self._rename_in_plugin(server, name)
         label = UNSET if isinstance(display_name, Unset) else named.check_display_name(display_name)
         async with self.tools.store.begin() as tx:
@@ -154,6 +167,9 @@ class Servers:
             if current is not None and current.is_active:
                 raise Invalid(f"{key.user}'s server '{key.name}' is active. Stop it before changing it.")
             if new_key != key:
+                await tx.servers.hold_names_of(user.id)
+                if not key.name:
+                    named.check_number(await tx.servers.count_named(user.id), limit, key.user)
                 if await tx.servers.find(new_key):
                     raise Conflict(f"{key.user} has a server '{new_key.name}' already.")
                 await tx.servers.rename(server.id, new_key.name)
@@ -233,6 +249,7 @@ class Servers:
                 if found := await tx.servers.find(key):
                     return found
                 if key.name:
+                    await tx.servers.hold_names_of(user.id)  # whoever counts beside us counts after us
                     named.check_number(await tx.servers.count_named(user.id), allowed, key.user)
                 return await tx.servers.create(user.id, key.name, display_name=label)
         except AlreadyExists:
@@ -516,6 +533,24 @@ class Servers:
             _, reluctant = await asyncio.wait(tasks, timeout=LET_GO_S)
             for task in reluctant:
                 log.error("%s does not let itself be cancelled; its lease keeps it from writing", task.get_name())
+
+    async def hand_over(self) -> None:
+        """End all drivers in good order: the other hubs go on with ready servers without having to check them."""
+        await self.let_go()
+        async with self.tools.store.begin() as tx:
+            await tx.servers.hand_over(self.hub_id)
+
+    async def settle(self, *, within_s: float) -> None:
+        """Wait until nothing that is driven here starts or stops any more; not for ever."""
+        deadline = time.monotonic() + within_s
+        while self.drivers and time.monotonic() < deadline:
+            async with self.tools.store.read() as tx:
+                moving = await tx.servers.list_in([Phase.STARTING, Phase.STOPPING])
+            mine = [server for server in moving if server.hub_id == self.hub_id]
+            if not mine:
+                return
+            with self.tools.notices.watch(*(server_topic(server.id) for server in mine)) as watch:
+                await watch.wait(within_s=SLOW_LOOK_S)
 
     async def adopt(self, server: Server) -> bool:
         """Take over a server whose hub is gone; False if another hub was faster."""

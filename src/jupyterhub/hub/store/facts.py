@@ -30,6 +30,11 @@ class Facts:
             row = (await self._db.execute(wanted)).first()
         return row.value if row else None
 
+    async def peek(self, key: str) -> Json:
+        """Give the value of a key as it was last committed, and hold nothing."""
+        row = (await self._db.execute(select(_facts.c.value).where(_facts.c.key == key))).first()
+        return row.value if row else None
+
     async def set(self, key: str, value: Json) -> None:
         values = {"value": value, "updated": to_db(utcnow())}
         changed = await self._db.execute(update(_facts).where(_facts.c.key == key).values(**values))

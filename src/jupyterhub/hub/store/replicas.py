@@ -12,8 +12,12 @@ from jupyterhub.words.clock import from_db
 from jupyterhub.words.models import Replica
 
 from . import tables as t
+from .facts import Facts
 
 _replicas = t.replicas
+
+#: the fact that names the hub that leads
+LEADER = "leader"
 
 
 class Replicas:
@@ -47,6 +51,33 @@ class Replicas:
             delete(_replicas).where(_replicas.c.host == host, _replicas.c.pid.not_in(alive))
         )
         return result.rowcount
+
+    async def remove_process(self, host: str, pid: int) -> int:
+        """Give up the hub that was this process, of which somebody knows that it has ended."""
+        result = await self._db.execute(delete(_replicas).where(_replicas.c.host == host, _replicas.c.pid == pid))
+        return result.rowcount
+
+    async def lead(self, hub_id: str) -> bool:
+        """Say whether this hub leads; it does from now on if nobody does who is alive.
+
+        Only a hub that is alive itself can lead: one that the others have given up is told False.
+        """
+        facts = Facts(self._db)
+        alive = set((await self._db.execute(select(_replicas.c.id))).scalars())
+        leader = await facts.peek(LEADER)
+        if hub_id in alive and leader not in alive:
+            # held until the transaction ends: of two that find the place empty one gets it
+            leader = await facts.get(LEADER)
+            if leader not in alive:
+                await facts.set(LEADER, hub_id)
+                leader = hub_id
+        return leader == hub_id and hub_id in alive
+
+    async def resign(self, hub_id: str) -> None:
+        """Leave the lead to the others, if this hub has it."""
+        facts = Facts(self._db)
+        if await facts.get(LEADER) == hub_id:
+            await facts.remove(LEADER)
 
     async def list(self) -> list[Replica]:
         rows = await self._db.execute(select(_replicas).order_by(_replicas.c.started))

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,6 +57,9 @@ _BY_KEY = _SERVER.where(t.users.c.name == bindparam("user_name"), _spawners.c.na
 _BY_ID = _SERVER.where(_spawners.c.id == bindparam("server_id"))
 _OF_USER = _SERVER.where(_spawners.c.user_id == bindparam("owner_id")).order_by(_spawners.c.name)
 _OF_USERS = _SERVER.where(_spawners.c.user_id.in_(bindparam("owner_ids", expanding=True))).order_by(_spawners.c.name)
+
+#: In place of a hub: one that ended in good order has left a ready server to the others, who need not check it.
+HANDED_OVER = "handed over"
 
 #: states to choose servers by, apart from those that are read with them
 _chosen = _states.alias("chosen")
@@ -111,6 +114,11 @@ def _number_in(phases: Sequence[str]) -> Any:
     other = _states.alias("other")
     counted = select(func.count().label("number")).select_from(other).where(other.c.phase.in_(phases)).subquery()
     return select(counted.c.number).scalar_subquery()
+
+
+def _phase_of_unknown(phase: Phase) -> Phase:
+    """The phase of a server that nobody has watched for a while."""
+    return Phase.CHECKING if phase is Phase.READY else phase
 
 
 def _proof(lease: Lease) -> dict[str, Any]:
@@ -184,7 +192,7 @@ class Servers:
         user_options: Mapping[str, Json] | None = None,
     ) -> Server:
         """Add a stopped server; AlreadyExists if the user has one of this name, NotFound if there is no such user."""
-        owner = await self._hold_names_of(user_id)
+        owner = await self.hold_names_of(user_id)
         key = ServerKey(owner, name)
         if await self.find(key):
             raise AlreadyExists(f"{owner} has a server '{name}' already.")
@@ -219,7 +227,7 @@ class Servers:
         wanted = select(_spawners.c.user_id).where(_spawners.c.id == server_id)
         user_id = (await self._db.execute(wanted)).scalar_one_or_none()
         if user_id is not None:
-            owner = await self._hold_names_of(user_id)
+            owner = await self.hold_names_of(user_id)
             taken = await self.find(ServerKey(owner, name))
             if taken is not None and taken.id != server_id:
                 raise AlreadyExists(f"{owner} has a server '{name}' already.")
@@ -342,7 +350,8 @@ class Servers:
     async def take_over(self, server: Server, *, hub_id: str) -> Lease | None:
         """Take a server whose hub is gone, by compare-and-set; None if another hub was faster.
 
-        A ready server becomes one that is being checked; an unfinished start or stop stays what it is.
+        A ready server becomes one that is being checked, unless its hub has handed it over in good order; an unfinished
+        start or stop stays what it is.
         """
         held = _states.c.hub_id.is_(None) if server.hub_id is None else _states.c.hub_id == server.hub_id
         result = await self._db.execute(
@@ -355,11 +364,20 @@ class Servers:
             )
             .values(
                 hub_id=hub_id,
-                phase=case((_states.c.phase == Phase.READY, Phase.CHECKING.value), else_=_states.c.phase),
-                attempts=case((_states.c.phase == Phase.STARTING, _states.c.attempts + 1), else_=_states.c.attempts),
+                phase=server.phase if server.hub_id == HANDED_OVER else _phase_of_unknown(server.phase),
+                attempts=_states.c.attempts + (1 if server.phase is Phase.STARTING else 0),
             )
         )
         return Lease(server.id, server.generation, hub_id) if result.rowcount == 1 else None
+
+    async def hand_over(self, hub_id: str) -> int:
+        """Leave the ready servers of a hub that ends to the others; say how many they are."""
+        ready = (_states.c.hub_id == hub_id, _states.c.phase == Phase.READY)
+        return (await self._db.execute(update(_states).where(*ready).values(hub_id=HANDED_OVER))).rowcount
+
+    async def doubt_handed_over(self) -> None:
+        """Let what was handed over, and not taken since, be checked after all: nobody knows how long ago that was."""
+        await self._db.execute(update(_states).where(_states.c.hub_id == HANDED_OVER).values(hub_id=null()))
 
     async def attempts(self, server_id: int) -> int:
         """How often the current start was begun: 1, or more after hubs died in the middle of it."""
@@ -451,7 +469,7 @@ class Servers:
 
     # --
 
-    async def _hold_names_of(self, user_id: int) -> str:
+    async def hold_names_of(self, user_id: int) -> str:
         """Let nobody else give names to the servers of this user until the end of the transaction; give its name.
 
         ``spawners`` has no unique index over (user, name) in the original's schema. The row of the owner is locked

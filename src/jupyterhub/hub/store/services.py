@@ -103,6 +103,10 @@ class Services:
             assert result.inserted_primary_key is not None
             await self._db.execute(this.values(_server_id=result.inserted_primary_key[0]))
 
-    async def set_pid(self, service_id: int, pid: int | None) -> None:
-        value = null() if pid is None else pid
-        await self._db.execute(update(_services).where(_services.c.id == service_id).values(pid=value))
+    async def set_pid(self, service_id: int, pid: int) -> None:
+        await self._db.execute(update(_services).where(_services.c.id == service_id).values(pid=pid))
+
+    async def forget_pid(self, service_id: int, pid: int) -> None:
+        """Note that this process has ended, unless another one has taken its place."""
+        ended = update(_services).where(_services.c.id == service_id, _services.c.pid == pid)
+        await self._db.execute(ended.values(pid=null()))

@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from jupyterhub.words.errors import ConfigurationError
+from jupyterhub.words.errors import ConfigurationError, Unavailable
 
 from . import schema
 from .engine import async_url, is_memory, make_engine
 from .facts import Facts
 from .groups import Groups
 from .oauth import OAuth
+from .outage import told_as_unavailable
 from .replicas import Replicas
 from .roles import Roles
 from .servers import Servers
@@ -97,9 +98,9 @@ class Store:
                 if reset:
                     await schema.drop_all(tx.connection)
                 await schema.make_current(tx.connection)
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, Unavailable) as error:
             await store.close()
-            reason = getattr(error, "orig", None) or error
+            reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error.__cause__ or error
             raise ConfigurationError(
                 f"The database {url.render_as_string(hide_password=True)} cannot be opened: {reason}. Check "
                 "c.JupyterHub.db_url; an old database may need `jupyterhub upgrade-db`."
@@ -112,14 +113,22 @@ class Store:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
         """A transaction that may write; committed when the block ends, rolled back when it raises."""
-        async with self._one_writer or nullcontext(), SteadyConnection(self._writing) as connection:
+        async with (
+            told_as_unavailable(),
+            self._one_writer or nullcontext(),
+            SteadyConnection(self._writing) as connection,
+        ):
             yield Transaction(connection)
             await connection.commit()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """A transaction that only reads; many run at once, beside the writer."""
-        async with self._one_reader or nullcontext(), SteadyConnection(self.engine) as connection:
+        async with (
+            told_as_unavailable(),
+            self._one_reader or nullcontext(),
+            SteadyConnection(self.engine) as connection,
+        ):
             yield Transaction(connection)
 
     async def close(self) -> None:

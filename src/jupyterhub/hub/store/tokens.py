@@ -157,8 +157,12 @@ class Tokens:
         """Remove the tokens that a browser session gave to servers and services; give how many."""
         return await self._delete(_tokens.c.user_id == user_id, _tokens.c.session_id == session_id)
 
-    async def delete_with_note(self, owner_kind: OwnerKind, owner_id: int, note: str) -> int:
-        return await self._delete(_of(owner_kind, owner_id), _tokens.c.note == note)
+    async def delete_with_note(
+        self, owner_kind: OwnerKind, owner_id: int, note: str, *, keep: int | None = None
+    ) -> int:
+        """Remove the tokens with this note, but for the one with the number ``keep``; give how many."""
+        others = () if keep is None else (_tokens.c.id != keep,)
+        return await self._delete(_of(owner_kind, owner_id), _tokens.c.note == note, *others)
 
     async def delete_others_with_note(self, note: str, kept: Collection[int]) -> int:
         """Remove the tokens with this note, whoever's they are, but for the rows in ``kept``; give how many."""
