@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -28,6 +28,17 @@ def postgres_bin() -> Path | None:
 @dataclass(frozen=True)
 class PostgresServer:
     port: int
+    #: run one of its programs: ``run("pg_ctl", "stop", …)``
+    run: Callable[..., None]
+    #: what it is started with
+    options: Sequence[str]
+
+    def start(self) -> None:
+        self.run("pg_ctl", "start", "-w", *self.options)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: ``fast`` in good order, ``immediate`` as if it had crashed."""
+        self.run("pg_ctl", "stop", "-w", "-m", mode)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
@@ -66,10 +77,11 @@ def running_postgres() -> Iterator[PostgresServer]:
 
         run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off"
-        run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+        server = PostgresServer(port, run, ("-l", str(folder / "log"), "-o", options))
+        server.start()
         try:
-            yield PostgresServer(port)
+            yield server
         finally:
-            run("pg_ctl", "stop", "-m", "immediate")
+            server.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
