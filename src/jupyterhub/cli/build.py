@@ -400,6 +400,8 @@ class RunningHub:
                 if self._supervised is not None:
                     self._supervised.ready()
                 await self._ending.event.wait()
+                # At once: another hub may wait for this port, and others take what comes to a shared one.
+                self._stop_listening()
                 for task in work:
                     task.cancel()
         finally:
@@ -574,8 +576,7 @@ class RunningHub:
         if end_servers is None:
             # Servers end with the last hub, not with each that is replaced; whoever asks for it by name is obeyed.
             end_servers = settings.cleanup_servers and not others
-        if self._server is not None:
-            self._server.stop()
+        self._stop_listening()
         await self._quietly("stopping services", self._managed.stop_all)
         await self._quietly("leaving the lead", self._leadership.resign)
         if others and ending.drain and started:
@@ -595,6 +596,10 @@ class RunningHub:
         if self._server is not None:
             await self._server.close_all_connections()
         log.info("...done")
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.stop()
 
     async def _finish(self) -> None:
         """Answer the requests that are here, and bring what starts and stops to its end; others take what comes."""

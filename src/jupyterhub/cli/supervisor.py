@@ -31,7 +31,7 @@ from .app import JupyterHub
 from .build import Ending, make_hub_object, make_proxy, open_store, proxy_ends_too, start_proxy, stop_proxy
 from .listening import open_sockets
 from .settings import settings_from
-from .worker import Inherited, Line
+from .worker import Inherited, Line, death_with_parent
 
 log = logging.getLogger("jupyterhub.supervisor")
 
@@ -66,7 +66,12 @@ class Worker:
         with theirs:
             told, kept_open = Inherited.pass_on(sockets, theirs)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *sys.orig_argv[1:], env={**os.environ, **told}, pass_fds=kept_open
+                sys.executable,
+                *sys.orig_argv[1:],
+                env={**os.environ, **told},
+                pass_fds=kept_open,
+                # Until it listens to us, it must not keep the sockets for itself when we are gone.
+                preexec_fn=death_with_parent(signal.SIGKILL),
             )
         return cls(process, await Line.open(ours))
 

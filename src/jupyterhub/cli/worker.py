@@ -8,10 +8,13 @@ this worker shall end, that the proxy has lost its routes, that another worker h
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
+import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ log = logging.getLogger("jupyterhub.worker")
 #: how the supervisor tells a process that it is a worker
 VARIABLE = "JUPYTERHUB_WORKER"
 BEAT_EVERY_S = 1.0
+_PR_SET_PDEATHSIG = 1
 
 Message = dict[str, Any]
 
@@ -49,6 +53,17 @@ class Inherited:
         """Give the environment, and the file descriptors to keep open, of a new worker."""
         numbers = [each.fileno() for each in (*sockets, control)]
         return {VARIABLE: json.dumps(numbers)}, numbers
+
+
+def death_with_parent(number: signal.Signals | None) -> Callable[[], None]:
+    """Make a function that lets the kernel send this process a signal when its parent dies; None for none.
+
+    It may be called between fork and exec: all that must be loaded is loaded here. Only Linux can do it.
+    """
+    if sys.platform != "linux":
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(number or 0))
 
 
 class Line:
@@ -108,6 +123,7 @@ class Supervised:
 
     async def run(self) -> None:
         """Listen until cancelled. A worker without a supervisor ends: the next one starts its own."""
+        death_with_parent(None)()  # from now on its end is noticed here, and this worker ends in good order
         beats = asyncio.create_task(self._beat(), name="beats for the supervisor")
         try:
             while (message := await self._line.hear()) is not None:
