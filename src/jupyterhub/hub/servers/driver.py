@@ -91,7 +91,13 @@ class Tools:
 class Driver:
     """Drives one server under one lease. ``run`` ends when the server has stopped or the lease is lost."""
 
-    def __init__(self, server: Server, lease: Lease, *, tools: Tools, handler: Any = None) -> None:
+    def __init__(
+        self, server: Server, lease: Lease, *, tools: Tools, handler: Any = None, resumes: bool = False
+    ) -> None:
+        """``resumes``: another driver of this hub was cut off in the middle of what this one goes on with."""
+        self._resumes = resumes
+        #: it has ended because the database was away
+        self.was_cut_off = False
         self.key, self.lease = server.key, lease
         #: the live plugin object; None until ``run`` has built it
         self.spawner: Any = None
@@ -114,6 +120,7 @@ class Driver:
         except Unavailable as error:
             # The row says what is wanted; the reconciler makes a new driver for it when the database is back.
             log.warning("%s: the driver waits: %s", self.key, error)
+            self.was_cut_off = True
             await asyncio.sleep(1)
         except Exception:
             log.exception("%s: the driver failed; there will be a new one", self.key)
@@ -225,7 +232,7 @@ class Driver:
         """
         async with self._tools.store.read() as tx:
             attempts = await tx.servers.attempts(server.id)
-        if attempts <= 1:
+        if attempts <= 1 and not self._resumes:
             return False
         if await self._poll() is None:
             if server.endpoint is not None:
@@ -413,6 +420,8 @@ class Driver:
                 self._announce()
         except LeaseLost:
             return
+        except Unavailable as error:
+            log.warning("%s: what the spawner tells is not kept: %s", self.key, error)
         except Exception:
             log.exception("%s: Spawner.progress failed; the start goes on", self.key)
 

@@ -55,6 +55,8 @@ class Servers:
         self._running: set[asyncio.Task[None]] = set()
         #: servers whose lease is being taken: they have no driver yet, and will have one
         self._taking: set[int] = set()
+        #: servers whose driver has ended because the database was away; that it did is not the start's fault
+        self._cut_off: set[int] = set()
         tools.views.live_spawner = self._live_spawner
         tools.views.live_keys = self._live_keys
 
@@ -501,9 +503,9 @@ class Servers:
 
     # -- drivers
 
-    def drive(self, server: Server, lease: Lease, *, handler: Any = None) -> None:
-        """Start the driver of a server whose lease this hub has just got."""
-        driver = Driver(server, lease, tools=self.tools, handler=handler)
+    def drive(self, server: Server, lease: Lease, *, handler: Any = None, resumes: bool = False) -> None:
+        """Start the driver of a server whose lease this hub has got."""
+        driver = Driver(server, lease, tools=self.tools, handler=handler, resumes=resumes)
         before = self._tasks.get(server.id)
         task = asyncio.create_task(self._run(driver, before), name=f"driver of {server.key}")
         self._running.add(task)
@@ -519,6 +521,8 @@ class Servers:
                 if not before.done():
                     log.error("%s: the driver before this one does not end; going on without it", driver.key)
             await driver.run()
+            if driver.was_cut_off:
+                self._cut_off.add(server_id)
         finally:
             if self.drivers.get(server_id) is driver:
                 self.drivers.pop(server_id, None)
@@ -567,11 +571,13 @@ class Servers:
             server = await tx.servers.find_by_id(server_id)
         if server is None or server.hub_id != self.hub_id or self._has_driver(server_id):
             return
-        if server.phase is Phase.STARTING:
+        was_cut_off = server_id in self._cut_off
+        self._cut_off.discard(server_id)
+        if server.phase is Phase.STARTING and not was_cut_off:
             # An interrupted start like any other: what it left behind is looked for, and attempts are counted.
             await self.adopt(server)
         else:
-            self.drive(server, Lease(server.id, server.generation, self.hub_id))
+            self.drive(server, Lease(server.id, server.generation, self.hub_id), resumes=was_cut_off)
 
     def _has_driver(self, server_id: int) -> bool:
         return server_id in self.drivers or server_id in self._taking
