@@ -44,12 +44,12 @@ async def test_a_topic_that_nobody_watches_is_forgotten():
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def wires(postgres, scratch_url) -> AsyncIterator[list[tuple[Store, Notices, Wire]]]:
+async def wires(postgres, shared_url) -> AsyncIterator[list[tuple[Store, Notices, Wire]]]:
     """Two hubs' notices on one PostgreSQL, both connected."""
     opened = []
     tasks = []
     for _ in range(2):
-        store, notices = await Store.open(scratch_url), Notices()
+        store, notices = await Store.open(shared_url), Notices()
         wire = Wire(engine=store.engine, notices=notices)
         tasks.append(asyncio.create_task(wire.run()))
         await asyncio.wait_for(wire.connected.wait(), 10)
@@ -80,7 +80,7 @@ async def test_many_notices_at_once_all_arrive(wires):
         assert all(await asyncio.gather(*(watch.wait(within_s=5) for watch in watches)))
 
 
-async def test_after_a_cut_connection_everybody_looks_and_notices_come_again(wires, postgres, scratch_url, monkeypatch):
+async def test_after_a_cut_connection_everybody_looks_and_notices_come_again(wires, postgres, shared_url, monkeypatch):
     monkeypatch.setattr(wire_module, "RETRY_S", 0.05)
     (store, here, _), (_, there, listening) = wires
     with there.watch("server:1") as watch:

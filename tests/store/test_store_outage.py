@@ -24,8 +24,8 @@ async def cut_all_others(store: Store) -> None:
         )
 
 
-async def test_a_connection_that_is_cut_in_a_transaction_is_told_as_unavailable(scratch_url):
-    store, other = await Store.open(scratch_url), await Store.open(scratch_url)
+async def test_a_connection_that_is_cut_in_a_transaction_is_told_as_unavailable(shared_url):
+    store, other = await Store.open(shared_url), await Store.open(shared_url)
 
     async def write_and_be_cut() -> None:
         async with store.begin() as tx:
@@ -42,8 +42,8 @@ async def test_a_connection_that_is_cut_in_a_transaction_is_told_as_unavailable(
     await other.close()
 
 
-async def test_connections_that_were_cut_while_nobody_used_them_are_not_noticed(scratch_url):
-    store, other = await Store.open(scratch_url), await Store.open(scratch_url)
+async def test_connections_that_were_cut_while_nobody_used_them_are_not_noticed(shared_url):
+    store, other = await Store.open(shared_url), await Store.open(shared_url)
     await cut_all_others(other)
     async with store.begin() as tx:
         await tx.users.create("ada")

@@ -22,6 +22,7 @@ from jupyterhub.words.models import Endpoint, Failure, Json, Lease, Phase, Serve
 from jupyterhub.words.names import ServerKey
 
 from . import tables as t
+from .facts import Facts
 from .inserts import add_missing_from
 
 _states, _spawners, _endpoints = t.server_states, t.spawners, t.servers
@@ -503,11 +504,16 @@ class Servers:
     async def _serialise_limits(self, limits: SpawnLimits) -> None:
         """Let starts count one after the other where the database would let them count side by side.
 
-        SQLite has one writer anyway. PostgreSQL's UPDATE sees only committed rows of others, so two starts could
-        both find the last free place; the advisory lock lives until the end of this short transaction.
+        SQLite has one writer anyway. Elsewhere an UPDATE sees only committed rows of others, so two starts could both
+        find the last free place; the lock lives until the end of this short transaction.
         """
-        if (limits.concurrent or limits.active) and self._db.dialect.name == "postgresql":
-            await self._db.execute(select(func.pg_advisory_xact_lock(_LIMITS_LOCK)))
+        if not (limits.concurrent or limits.active):
+            return
+        match self._db.dialect.name:
+            case "postgresql":
+                await self._db.execute(select(func.pg_advisory_xact_lock(_LIMITS_LOCK)))
+            case "mysql" | "mariadb":
+                await Facts(self._db).get("limits")  # there is no such lock: the row of this fact stands for it
 
 
 #: number of the advisory lock around limits; any constant that nobody else uses in this database
