@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import text
 
 from jupyterhub.hub.store.store import Store
@@ -12,6 +13,12 @@ from jupyterhub.words.errors import Unavailable
 from tests.support.postgres import postgres_bin, running_postgres
 
 pytestmark = pytest.mark.skipif(postgres_bin() is None, reason="needs a PostgreSQL server's programs")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_url(postgres) -> str:
+    """A database of this test alone: cutting connections is nobody else's affair."""
+    return postgres.url(await postgres.create_database())
 
 
 async def cut_all_others(store: Store) -> None:
@@ -24,8 +31,8 @@ async def cut_all_others(store: Store) -> None:
         )
 
 
-async def test_a_connection_that_is_cut_in_a_transaction_is_told_as_unavailable(shared_url):
-    store, other = await Store.open(shared_url), await Store.open(shared_url)
+async def test_a_connection_that_is_cut_in_a_transaction_is_told_as_unavailable(own_url):
+    store, other = await Store.open(own_url), await Store.open(own_url)
 
     async def write_and_be_cut() -> None:
         async with store.begin() as tx:
@@ -42,8 +49,8 @@ async def test_a_connection_that_is_cut_in_a_transaction_is_told_as_unavailable(
     await other.close()
 
 
-async def test_connections_that_were_cut_while_nobody_used_them_are_not_noticed(shared_url):
-    store, other = await Store.open(shared_url), await Store.open(shared_url)
+async def test_connections_that_were_cut_while_nobody_used_them_are_not_noticed(own_url):
+    store, other = await Store.open(own_url), await Store.open(own_url)
     await cut_all_others(other)
     async with store.begin() as tx:
         await tx.users.create("ada")
