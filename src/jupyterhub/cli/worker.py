@@ -18,6 +18,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 log = logging.getLogger("jupyterhub.worker")
@@ -25,6 +26,8 @@ log = logging.getLogger("jupyterhub.worker")
 #: how the supervisor tells a process that it is a worker
 VARIABLE = "JUPYTERHUB_WORKER"
 BEAT_EVERY_S = 1.0
+#: pause before what the supervisor asked for is tried again
+RETRY_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 Message = dict[str, Any]
@@ -109,6 +112,7 @@ class Supervised:
     ) -> None:
         """``end(servers, drain)``: see ``Ending``. ``rest``: begin nothing any more, the end is near."""
         self._line, self._end, self._check_routes, self._bury, self._rest = line, end, check_routes, bury, rest
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def ready(self) -> None:
         self._line.say("ready")
@@ -133,21 +137,31 @@ class Supervised:
                     case "rest":
                         self._rest()
                     case "check routes":
-                        await self._quietly("checking the routes of a new proxy", self._check_routes())
+                        self._go("checking the routes of a new proxy", self._check_routes)
                     case "died":
-                        await self._quietly("giving up a worker that has died", self._bury(message["pid"]))
+                        self._go("giving up a worker that has died", partial(self._bury, message["pid"]))
             log.critical("The supervisor is gone: this worker ends, and leaves servers and proxy as they are.")
             self._end(False, False)
         finally:
-            beats.cancel()
+            for task in (beats, *self._tasks):
+                task.cancel()
 
     async def _beat(self) -> None:
         while True:
             self._line.say("alive")
             await asyncio.sleep(BEAT_EVERY_S)
 
-    async def _quietly(self, what: str, work: Awaitable[Any]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("%s failed", what)
+    def _go(self, what: str, work: Callable[[], Awaitable[Any]]) -> None:
+        """Do it beside listening, and again until it has worked: the database may be away just now."""
+        task = asyncio.create_task(self._until_done(what, work), name=what)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_done(self, what: str, work: Callable[[], Awaitable[Any]]) -> None:
+        while True:
+            try:
+                await work()
+                return
+            except Exception as error:
+                log.warning("%s failed (%s); trying again", what, error or type(error).__name__)
+            await asyncio.sleep(RETRY_S)
