@@ -43,7 +43,6 @@ c.JupyterHub.hubs = {hubs}
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.last_activity_interval = 10
 c.JupyterHub.concurrent_spawn_limit = 0
-c.JupyterHub.cleanup_servers = {cleanup_servers}
 c.JupyterHub.service_check_interval = 0
 c.JupyterHub.services += [{{"name": "once", "command": ["sleep", "100000"]}}]
 c.Spawner.cmd = [{python!r}, "-I", "-S", {server!r}]
@@ -107,12 +106,14 @@ class Storm:
             config = CONFIG.format(
                 url=url,
                 hubs=hubs,
-                cleanup_servers=not self.plan.sqlite,
                 python=sys.executable,
                 server=str(LIGHT_SERVER),
             )
             self.hub = stack.enter_context(started(Hub(self.folder, extra_config=config)))
             asyncio.run(self._run())
+            self.hub.stop()
+            if left := self._processes():
+                self.promises.broken(f"the hub has ended, and has left {sorted(left)}")
 
     # -- the storm
 
