@@ -38,11 +38,11 @@ async def table_names(store: Store) -> set[str]:
 @pytest.mark.parametrize(
     ("given", "used"),
     [
-        ("sqlite:///hub.sqlite", "sqlite+aiosqlite:///hub.sqlite"),
-        ("sqlite+pysqlite:////srv/hub.sqlite", "sqlite+aiosqlite:////srv/hub.sqlite"),
-        ("sqlite://", "sqlite+aiosqlite://"),
-        ("hub.sqlite", "sqlite+aiosqlite:///hub.sqlite"),
-        ("/srv/hub.sqlite", "sqlite+aiosqlite:////srv/hub.sqlite"),
+        ("sqlite:///hub.sqlite", "sqlite+inline:///hub.sqlite"),
+        ("sqlite+pysqlite:////srv/hub.sqlite", "sqlite+inline:////srv/hub.sqlite"),
+        ("sqlite://", "sqlite+inline://"),
+        ("hub.sqlite", "sqlite+inline:///hub.sqlite"),
+        ("/srv/hub.sqlite", "sqlite+inline:////srv/hub.sqlite"),
         ("postgresql://hub:pw@db/hub", "postgresql+asyncpg://hub:pw@db/hub"),
         ("postgres://hub:pw@db/hub", "postgresql+asyncpg://hub:pw@db/hub"),
         ("postgresql+psycopg2://hub:pw@db/hub", "postgresql+asyncpg://hub:pw@db/hub"),

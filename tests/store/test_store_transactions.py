@@ -68,6 +68,23 @@ async def test_rows_that_refer_to_nothing_are_refused(store):
             await tx.tokens.create("user", 12345, secret="0123456789abcdef", scopes=[], note="", client_id="none")
 
 
+async def test_a_write_where_only_reading_was_announced_is_our_mistake_and_told(store):
+    with pytest.raises(RuntimeError, match="only reads"):
+        async with store.read() as tx:
+            await tx.users.create("ada")
+    assert await names(store) == set()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///{folder}/hub.sqlite"])
+async def test_a_transaction_within_another_is_told_instead_of_waiting_for_itself(tmp_path, url):
+    store = await Store.open(url.format(folder=tmp_path))
+    with pytest.raises(RuntimeError, match="within another"):
+        async with store.begin(), store.begin():
+            pass
+    assert await names(store) == set()
+    await store.close()
+
+
 # -- values that no database holds
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL, ExceptionContext, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -15,14 +13,10 @@ from sqlalchemy.pool import StaticPool
 
 from jupyterhub.words.errors import ConfigurationError, Invalid
 
-if TYPE_CHECKING:
-    import aiosqlite
-
-#: how long a connection to SQLite waits for another process's write, in seconds
-BUSY_TIMEOUT_S = 10
+from . import inline
 
 _ASYNC_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
+    "sqlite": inline.DRIVER,
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
     "mysql": "mysql+aiomysql",
@@ -74,10 +68,9 @@ def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: 
             settings |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
         else:
             check_path(url)
-            settings["connect_args"] = {"timeout": BUSY_TIMEOUT_S, **settings.get("connect_args", {})}
             if "poolclass" not in settings:
-                settings.setdefault("pool_size", 4)
-                settings.setdefault("max_overflow", 8)
+                # As many as there are transactions at once: waiting for a free one would stop everybody.
+                settings |= {"pool_size": 4, "max_overflow": -1}
     else:
         settings.setdefault("pool_pre_ping", True)
         # What the repositories rely on: who has waited for a row sees what the other has written. MySQL has another
@@ -91,7 +84,7 @@ def make_engine(url: URL, *, echo: bool, options: dict[str, Any], foreign_keys: 
             f"c.JupyterHub.db_url needs the package {error.name}: pip install 'jupyterhub[{extra}]'"
         ) from error
     if url.get_backend_name() == "sqlite":
-        _prepare_sqlite(engine, memory=is_memory(url), foreign_keys=foreign_keys)
+        inline.prepare(engine, memory=is_memory(url), foreign_keys=foreign_keys)
     event.listen(engine.sync_engine, "handle_error", _refuse_what_cannot_be_held)
     return engine
 
@@ -137,39 +130,3 @@ def check_path(url: URL) -> None:
             f"The database {path} cannot be written: this user (uid {os.geteuid()}) may not write to {unwritable}. "
             "Change its owner or mode, or c.JupyterHub.db_url."
         )
-
-
-async def _use_wal(connection: aiosqlite.Connection) -> None:
-    """Let reads run beside a write. The file remembers it, so only the first connection ever changes anything."""
-    tries_left = BUSY_TIMEOUT_S * 20
-    while True:
-        try:
-            await connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            # The switch fails at once where others use the file, whatever the busy timeout: two hubs started together.
-            tries_left -= 1
-            if tries_left == 0 or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            await asyncio.sleep(0.05)
-
-
-def _prepare_sqlite(engine: AsyncEngine, *, memory: bool, foreign_keys: bool) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def on_connect(connection: Any, record: Any) -> None:
-        # The driver shall not begin transactions by itself: we do, and say which kind (see `begin`).
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
-        if not memory:
-            connection.run_async(_use_wal)
-            # WAL with NORMAL loses no consistency; a power cut may lose the last commits, a killed process none
-            cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def on_begin(connection: Any) -> None:
-        # A write transaction takes its lock at once. Begun as a read and promoted later, it would fail under load
-        # with "database is locked", and no waiting would help.
-        kind = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
-        connection.exec_driver_sql(f"BEGIN {kind}")

@@ -1,9 +1,8 @@
 """Connections whose statements are not torn when the task that waits for them is cancelled.
 
 A cancelled wait would leave the statement running, its outcome unknown and its connection unfit for use: SQLAlchemy
-throws it away. With SQLite the write lock stays behind on it, everybody else gets "database is locked" until it is
-collected, and a database in memory is gone with its one connection; with PostgreSQL each time costs a new connection.
-Requests are cancelled all the time (time limits, people who leave), so here the statement ends first, then the wait.
+throws it away, and each time costs a new connection. Requests are cancelled all the time (time limits, people who
+leave), so here the statement ends first, then the wait.
 """
 
 from __future__ import annotations
@@ -41,8 +40,17 @@ async def steadily(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
+def refuse_to_write(statement: Any) -> None:
+    """Raise RuntimeError for a write where only reading was announced: it would be rolled back, and nobody told."""
+    if getattr(statement, "is_dml", False):
+        raise RuntimeError(f"a write in a transaction that only reads: {statement}")
+
+
 class SteadyConnection(AsyncConnection):
     """A connection for one transaction, all of whose steps are taken steadily."""
+
+    #: True in a transaction that only reads
+    only_reads = False
 
     async def start(self, is_ctxmanager: bool = False) -> SteadyConnection:
         try:
@@ -53,8 +61,10 @@ class SteadyConnection(AsyncConnection):
             raise
         return self
 
-    async def execute(self, *args: Any, **kwargs: Any) -> Any:
-        return await steadily(super().execute(*args, **kwargs))
+    async def execute(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.only_reads:
+            refuse_to_write(statement)
+        return await steadily(super().execute(statement, *args, **kwargs))
 
     def begin_nested(self) -> AsyncTransaction:
         return _SteadySavepoint(self, nested=True)

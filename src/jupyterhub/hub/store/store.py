@@ -20,6 +20,7 @@ from . import schema
 from .engine import async_url, is_memory, make_engine
 from .facts import Facts
 from .groups import Groups
+from .inline import InlineConnection
 from .oauth import OAuth
 from .outage import told_as_unavailable
 from .replicas import Replicas
@@ -75,7 +76,9 @@ class Store:
         # SQLite has one writer: queueing here is fair and wakes the next at once, its own busy handler sleeps.
         self._one_writer = asyncio.Lock() if sqlite else None
         # a database in memory has one connection, so a read must wait for a write too
-        self._one_reader = self._one_writer if is_memory(engine.url) else None
+        self._reads_take_turns = is_memory(engine.url)
+        self._writer: asyncio.Task[Any] | None = None
+        self._connection: type[InlineConnection | SteadyConnection] = InlineConnection if sqlite else SteadyConnection
 
     @classmethod
     async def open(
@@ -112,23 +115,36 @@ class Store:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Transaction]:
-        """A transaction that may write; committed when the block ends, rolled back when it raises."""
-        async with (
-            told_as_unavailable(),
-            self._one_writer or nullcontext(),
-            SteadyConnection(self._writing) as connection,
-        ):
+        """A transaction that may write; committed when the block ends, rolled back when it raises.
+
+        RuntimeError on SQLite for one within another of the same task: it would wait for itself for ever.
+        """
+        async with told_as_unavailable(), self._turn(), self._connection(self._writing) as connection:
             yield Transaction(connection)
             await connection.commit()
 
     @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._one_writer is None:
+            yield
+            return
+        task = asyncio.current_task()
+        if self._writer is task:
+            raise RuntimeError("a transaction within another one")
+        async with self._one_writer:
+            self._writer = task
+            try:
+                yield
+            finally:
+                self._writer = None
+
+    @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
-        """A transaction that only reads; many run at once, beside the writer."""
-        async with (
-            told_as_unavailable(),
-            self._one_reader or nullcontext(),
-            SteadyConnection(self.engine) as connection,
-        ):
+        """A transaction that only reads; many run at once, beside the writer. RuntimeError for a write in it."""
+        connection = self._connection(self.engine)
+        connection.only_reads = True
+        turn = self._turn() if self._reads_take_turns else nullcontext()
+        async with told_as_unavailable(), turn, connection:
             yield Transaction(connection)
 
     async def close(self) -> None:
