@@ -34,7 +34,15 @@ class Requesters:
         def expanded(raw: tuple[str, ...], owner: Owner) -> ScopeSet:
             return ScopeSet.of(expand(raw, registry, owner=owner))
 
-        self._expanded = expanded
+        @lru_cache(maxsize=EXPANSIONS_KEPT)
+        def within(
+            token_raw: tuple[str, ...], owner_scopes: ScopeSet, owner: Owner, client: IssuingClient | None
+        ) -> ScopeSet:
+            return effective_token_scopes(
+                token_raw, owner_scopes, registry, owner=owner, client=client, groups_of=lambda name: frozenset()
+            )
+
+        self._expanded, self._within = expanded, within
 
     # -- by credentials
 
@@ -134,11 +142,14 @@ class Requesters:
         client: IssuingClient | None = None
         if token.client_id and token.client_id != OWN_CLIENT:
             client = await tx.oauth.issuer(token.client_id)
+        owner = Owner(token.owner_kind, token.owner_name)
+        if not (owner_scopes.names_groups or any("!group" in scope for scope in token.scopes)):
+            return self._within(tuple(token.scopes), owner_scopes, owner, client)
         return effective_token_scopes(
             token.scopes,
             owner_scopes,
             self._registry,
-            owner=Owner(token.owner_kind, token.owner_name),
+            owner=owner,
             client=client,
             groups_of=await groups_named_by(tx, owner_scopes.raw, token.scopes),
         )

@@ -157,6 +157,11 @@ class ScopeSet:
 
     # -- questions
 
+    @property
+    def names_groups(self) -> bool:
+        """Say whether any scope is limited to a group: then comparing it with others asks who is in which."""
+        return any(held is not ALL and held.groups for held in self._held.values())
+
     def has_any(self, scope: str) -> bool:
         """Say whether the scope is held at all, with whatever filter."""
         return scope in self._held

@@ -15,23 +15,28 @@ from jupyterhub.words.errors import AlreadyExists
 from jupyterhub.words.models import Group, Json, Window
 
 from . import tables as t
+from .hot import hot
 from .inserts import add_missing
 from .lists import named, page
 
 _groups, _map = t.groups, t.user_group_map
 _GROUP = select(_groups.c.id, _groups.c.name, _groups.c.properties)
-_BY_NAME = _GROUP.where(_groups.c.name == bindparam("group_name"))
-_NAMES_OF_USER = (
-    select(_groups.c.name)
-    .join(_map, _map.c.group_id == _groups.c.id)
-    .where(_map.c.user_id == bindparam("member"))
-    .order_by(_groups.c.name)
-)
-_OF_USER = (
+_BY_NAME = hot(_GROUP.where(_groups.c.name == bindparam("group_name")))
+_names = select(_map.c.user_id, _groups.c.name).join(_groups, _groups.c.id == _map.c.group_id).order_by(_groups.c.name)
+_NAMES_OF_USER = hot(_names.where(_map.c.user_id == bindparam("member")))
+_NAMES_OF_USERS = _names.where(_map.c.user_id.in_(bindparam("members", expanding=True)))
+_OF_USER = hot(
     _GROUP.join(_map, _map.c.group_id == _groups.c.id)
     .where(_map.c.user_id == bindparam("member"))
     .order_by(_groups.c.name)
 )
+_members = (
+    select(_map.c.group_id, t.users.c.name)
+    .join(t.users, t.users.c.id == _map.c.user_id)
+    .order_by(_map.c.group_id, t.users.c.id)
+)
+_MEMBERS_OF_ONE = hot(_members.where(_map.c.group_id == bindparam("group")))
+_MEMBERS_OF_MANY = _members.where(_map.c.group_id.in_(bindparam("groups", expanding=True)))
 
 
 def _group(row: Any) -> Group:
@@ -77,19 +82,19 @@ class Groups:
     async def members_of(self, group_ids: Collection[int]) -> dict[int, builtins.list[str]]:
         """Give the names of the members of each of these groups, by group id; groups without members are not in it."""
         found: dict[int, builtins.list[str]] = {}
-        if group_ids:
-            wanted = (
-                select(_map.c.group_id, t.users.c.name)
-                .join(t.users, t.users.c.id == _map.c.user_id)
-                .where(_map.c.group_id.in_(builtins.list(group_ids)))
-                .order_by(_map.c.group_id, t.users.c.id)
-            )
-            for row in await self._db.execute(wanted):
-                found.setdefault(row.group_id, []).append(row.name)
+        match builtins.list(group_ids):
+            case []:
+                return found
+            case [group_id]:
+                rows = await self._db.execute(_MEMBERS_OF_ONE, {"group": group_id})
+            case many:
+                rows = await self._db.execute(_MEMBERS_OF_MANY, {"groups": many})
+        for row in rows:
+            found.setdefault(row.group_id, []).append(row.name)
         return found
 
     async def groups_of(self, user_id: int) -> builtins.list[str]:
-        return builtins.list((await self._db.execute(_NAMES_OF_USER, {"member": user_id})).scalars())
+        return [row.name for row in await self._db.execute(_NAMES_OF_USER, {"member": user_id})]
 
     async def list_of_user(self, user_id: int) -> builtins.list[Group]:
         return [_group(row) for row in await self._db.execute(_OF_USER, {"member": user_id})]
@@ -97,15 +102,15 @@ class Groups:
     async def groups_of_many(self, user_ids: Collection[int]) -> dict[int, builtins.list[str]]:
         """Give the names of the groups of each of these users, by user id."""
         found: dict[int, builtins.list[str]] = {}
-        if user_ids:
-            wanted = (
-                select(_map.c.user_id, _groups.c.name)
-                .join(_groups, _groups.c.id == _map.c.group_id)
-                .where(_map.c.user_id.in_(builtins.list(user_ids)))
-                .order_by(_groups.c.name)
-            )
-            for row in await self._db.execute(wanted):
-                found.setdefault(row.user_id, []).append(row.name)
+        match builtins.list(user_ids):
+            case []:
+                return found
+            case [user_id]:
+                rows = await self._db.execute(_NAMES_OF_USER, {"member": user_id})
+            case many:
+                rows = await self._db.execute(_NAMES_OF_USERS, {"members": many})
+        for row in rows:
+            found.setdefault(row.user_id, []).append(row.name)
         return found
 
     async def groups_of_names(self, user_names: Collection[str]) -> dict[str, frozenset[str]]:

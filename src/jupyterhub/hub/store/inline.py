@@ -19,11 +19,12 @@ from sqlalchemy import AsyncAdaptedQueuePool, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import MissingGreenlet, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 from sqlalchemy.pool import Pool
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from .hot import Plans
 from .steady import refuse_to_write
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT_S = 10.0
 #: seconds between two tries
 RETRY_S = 0.02
+#: connections that stay open when nobody uses them
+HANDLES_KEPT = 8
 
 DRIVER = "sqlite+inline"
 
@@ -71,33 +74,85 @@ async def patiently(step: Callable[[], T]) -> T:
         await asyncio.sleep(RETRY_S)
 
 
+class Handles:
+    """Connections that are open and not in use: each way out of SQLAlchemy's pool and back costs more than a query.
+
+    There are as many as there were transactions at once; waiting for a free one would stop everybody.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._free: list[tuple[Connection, sqlite3.Connection]] = []
+        self.plans = Plans(engine.dialect)
+
+    async def take(self) -> tuple[Connection, sqlite3.Connection]:
+        if self._free:
+            return self._free.pop()
+        # a greenlet, since SQLAlchemy sets the first connection of a pool up under an asynchronous lock
+        connection = await greenlet_spawn(self._engine.sync_engine.connect)
+        raw: Any = connection.connection.dbapi_connection
+        return connection, raw
+
+    def give_back(self, connection: Connection, raw: sqlite3.Connection) -> None:
+        """End what is left of the transaction, and keep the connection for the next."""
+        if connection.in_transaction():
+            connection.rollback()
+        elif raw.in_transaction:
+            raw.rollback()
+        if connection.invalidated or len(self._free) >= HANDLES_KEPT:
+            connection.close()
+        else:
+            self._free.append((connection, raw))
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop()[0].close()
+
+    @property
+    def is_watched(self) -> bool:
+        """Somebody wants to see each statement: a test that counts them, or the log."""
+        engine = self._engine.sync_engine
+        return bool(engine.dispatch.before_cursor_execute or engine.dispatch.after_cursor_execute or engine.echo)
+
+
 class InlineConnection(AsyncConnection):
     """A connection to SQLite for one transaction; its coroutines end without having waited, but for another's lock."""
 
     #: True in a transaction that only reads
     only_reads = False
     _open: Connection
+    _raw: sqlite3.Connection
+
+    def __init__(self, engine: AsyncEngine, handles: Handles) -> None:
+        super().__init__(engine)
+        self._handles = handles
 
     async def start(self, is_ctxmanager: bool = False) -> InlineConnection:
-        # a greenlet, since SQLAlchemy sets the first connection of a pool up under an asynchronous lock
-        self._open = self.sync_connection = await greenlet_spawn(self.sync_engine.connect)
+        self._open, self._raw = await self._handles.take()
+        self.sync_connection = self._open
         try:
-            await patiently(self._open.begin)
+            await patiently(lambda: begin(self._raw, writes=not self.only_reads))
         except BaseException:
-            self._open.close()
+            await self.close()
             raise
         return self
 
-    async def execute(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+    async def execute(self, statement: Any, parameters: Any = None, **kwargs: Any) -> Any:
         if self.only_reads:
             refuse_to_write(statement)
+        plan = self._handles.plans.find(statement)
+        if plan is not None and not kwargs and not self._handles.is_watched:
+            try:
+                return plan.ask(self._raw, parameters or {})
+            except (sqlite3.Error, TypeError, ValueError, OverflowError):
+                pass  # asked again below, it fails with the error that everybody knows
         try:
-            return self._open.execute(statement, *args, **kwargs)
+            return self._open.execute(statement, parameters, **kwargs)
         except OperationalError as error:
             if not is_busy(error):
                 raise
         # Without a write-ahead log (some network file systems have none) readers meet writers.
-        return await patiently(lambda: self._open.execute(statement, *args, **kwargs))
+        return await patiently(lambda: self._open.execute(statement, parameters, **kwargs))
 
     async def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any:
         return await patiently(lambda: self._open.exec_driver_sql(*args, **kwargs))
@@ -106,13 +161,19 @@ class InlineConnection(AsyncConnection):
         return _Savepoint(self, nested=True)
 
     async def commit(self) -> None:
-        await patiently(self._open.commit)
+        await patiently(self._open.commit if self._open.in_transaction() else self._raw.commit)
 
     async def close(self) -> None:
-        self._open.close()
+        self._handles.give_back(self._open, self._raw)
 
     async def __aexit__(self, *error: Any) -> None:
-        self._open.close()
+        self._handles.give_back(self._open, self._raw)
+
+
+def begin(raw: sqlite3.Connection, *, writes: bool) -> None:
+    # A write transaction takes its lock at once. Begun as a read and promoted later, it would fail under load with
+    # "database is locked", and no waiting would help.
+    raw.execute("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
 
 
 class _Savepoint(AsyncTransaction):
@@ -144,23 +205,19 @@ def prepare(engine: AsyncEngine, *, memory: bool, foreign_keys: bool) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
-        # A write transaction takes its lock at once. Begun as a read and promoted later, it would fail under load
-        # with "database is locked", and no waiting would help.
-        kind = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
         raw: sqlite3.Connection = connection.connection.dbapi_connection
+        if raw.in_transaction:  # InlineConnection has begun it
+            return
         deadline = time.monotonic() + BUSY_TIMEOUT_S
         while True:
             try:
-                raw.execute(f"BEGIN {kind}")
+                begin(raw, writes=connection.get_execution_options().get("writes", False))
                 return
             except sqlite3.OperationalError as error:
                 if not is_busy(error) or time.monotonic() >= deadline:
                     raise
-                try:
-                    await_only(asyncio.sleep(RETRY_S))
-                except MissingGreenlet:
-                    # not by way of SQLAlchemy's greenlets, as upgrades and plugins are: InlineConnection.start waits
-                    raise error from None
+                # SQLAlchemy's own way here (upgrades, plugins) is in a greenlet that may wait
+                await_only(asyncio.sleep(RETRY_S))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, null, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.rbac.expand import IssuingClient
@@ -15,14 +15,30 @@ from jupyterhub.words.models import OAuthClient, OAuthCode
 from jupyterhub.words.names import ServerKey
 
 from . import tables as t
+from .hot import hot
 from .inserts import put
 
 #: issues the hub's own tokens; it has no secret and cannot be used in flows
 HUB_CLIENT = "jupyterhub"
 
 _clients, _codes, _spent = t.oauth_clients, t.oauth_codes, t.spent_codes
-_CLIENT = select(_clients).where(_clients.c.identifier == bindparam("identifier"))
-_CODE = select(_codes).where(_codes.c.client_id == bindparam("client"), _codes.c.code == bindparam("code"))
+_CLIENT = hot(select(_clients).where(_clients.c.identifier == bindparam("identifier")))
+_CODE = hot(select(_codes).where(_codes.c.client_id == bindparam("client"), _codes.c.code == bindparam("code")))
+
+_server_clients = select(
+    t.spawners.c.oauth_client_id, t.users.c.name.label("owner"), t.spawners.c.name, null().label("service")
+).join(t.users, t.users.c.id == t.spawners.c.user_id)
+_service_clients = select(t.services.c.oauth_client_id, null(), null(), t.services.c.name)
+_ISSUER = hot(
+    union_all(
+        _server_clients.where(t.spawners.c.oauth_client_id == bindparam("identifier")),
+        _service_clients.where(t.services.c.oauth_client_id == bindparam("identifier")),
+    )
+)
+_ISSUERS = union_all(
+    _server_clients.where(t.spawners.c.oauth_client_id.in_(bindparam("identifiers", expanding=True))),
+    _service_clients.where(t.services.c.oauth_client_id.in_(bindparam("identifiers", expanding=True))),
+)
 
 
 def _hashed(client_id: str, code: str) -> str:
@@ -95,20 +111,16 @@ class OAuth:
         """Tell which server or service each of these clients belongs to."""
         wanted = [identifier for identifier in identifiers if identifier != HUB_CLIENT]
         found: dict[str, IssuingClient] = {}
-        if not wanted:
-            return found
-        servers = (
-            select(t.spawners.c.oauth_client_id, t.users.c.name.label("owner"), t.spawners.c.name)
-            .join(t.users, t.users.c.id == t.spawners.c.user_id)
-            .where(t.spawners.c.oauth_client_id.in_(wanted))
-        )
-        for row in await self._db.execute(servers):
-            found[row.oauth_client_id] = IssuingClient(server=ServerKey(row.owner, row.name or ""))
-        services = select(t.services.c.oauth_client_id, t.services.c.name).where(
-            t.services.c.oauth_client_id.in_(wanted)
-        )
-        for service in await self._db.execute(services):
-            found[service.oauth_client_id] = IssuingClient(service=service.name)
+        match wanted:
+            case []:
+                return found
+            case [identifier]:
+                rows = await self._db.execute(_ISSUER, {"identifier": identifier})
+            case many:
+                rows = await self._db.execute(_ISSUERS, {"identifiers": many})
+        for row in rows:
+            server = None if row.service else ServerKey(row.owner, row.name or "")
+            found[row.oauth_client_id] = IssuingClient(server=server, service=row.service)
         return found
 
     # -- codes

@@ -13,15 +13,16 @@ from jupyterhub.words.errors import NotFound
 from jupyterhub.words.models import Role
 
 from . import tables as t
+from .hot import hot
 from .inserts import add_missing, put
 
 Kind = Literal["user", "group", "service"]
 
 _roles = t.roles
-_MAPS = {"user": t.user_role_map, "group": t.group_role_map, "service": t.service_role_map}
+_MAPS: dict[Kind, Any] = {"user": t.user_role_map, "group": t.group_role_map, "service": t.service_role_map}
 _HOLDERS = {"user": t.users, "group": t.groups, "service": t.services}
 _ROLE = select(_roles.c.id, _roles.c.name, _roles.c.description, _roles.c.scopes, _roles.c.managed_by_auth)
-_BY_NAME = _ROLE.where(_roles.c.name == bindparam("role_name"))
+_BY_NAME = hot(_ROLE.where(_roles.c.name == bindparam("role_name")))
 
 _own = select(_roles.c.scopes).join(t.user_role_map, t.user_role_map.c.role_id == _roles.c.id)
 _by_group = (
@@ -29,10 +30,38 @@ _by_group = (
     .join(t.group_role_map, t.group_role_map.c.role_id == _roles.c.id)
     .join(t.user_group_map, t.user_group_map.c.group_id == t.group_role_map.c.group_id)
 )
-_SCOPES_OF_USER = union_all(
-    _own.where(t.user_role_map.c.user_id == bindparam("holder")),
-    _by_group.where(t.user_group_map.c.user_id == bindparam("holder")),
+_SCOPES_OF_USER = hot(
+    union_all(
+        _own.where(t.user_role_map.c.user_id == bindparam("holder")),
+        _by_group.where(t.user_group_map.c.user_id == bindparam("holder")),
+    )
 )
+
+
+def _links(kind: Kind) -> tuple[Any, Any]:
+    """The table of who holds what, and its column of holders."""
+    links = _MAPS[kind]
+    return links, links.c[f"{kind}_id"]
+
+
+def _held(kind: Kind, *columns: Any) -> Any:
+    links, holder = _links(kind)
+    return select(holder.label("holder_id"), *columns).join(_roles, _roles.c.id == links.c.role_id)
+
+
+_NAMES_OF_ONE = {
+    kind: hot(_held(kind, _roles.c.name).where(_links(kind)[1] == bindparam("holder")).order_by(_roles.c.id))
+    for kind in _MAPS
+}
+_NAMES_OF_MANY = {
+    kind: _held(kind, _roles.c.name)
+    .where(_links(kind)[1].in_(bindparam("holders", expanding=True)))
+    .order_by(_roles.c.id)
+    for kind in _MAPS
+}
+_SCOPES_OF_ONE = {
+    kind: hot(_held(kind, _roles.c.scopes).where(_links(kind)[1] == bindparam("holder"))) for kind in _MAPS
+}
 
 
 def _role(row: Any) -> Role:
@@ -89,16 +118,15 @@ class Roles:
 
     async def names_of_many(self, kind: Kind, holder_ids: Collection[int]) -> dict[int, builtins.list[str]]:
         found: dict[int, builtins.list[str]] = {}
-        if holder_ids:
-            links, holder = _links(kind)
-            wanted = (
-                select(holder.label("holder_id"), _roles.c.name)
-                .join(_roles, _roles.c.id == links.c.role_id)
-                .where(holder.in_(builtins.list(holder_ids)))
-                .order_by(_roles.c.id)
-            )
-            for row in await self._db.execute(wanted):
-                found.setdefault(row.holder_id, []).append(row.name)
+        match builtins.list(holder_ids):
+            case []:
+                return found
+            case [holder_id]:
+                rows = await self._db.execute(_NAMES_OF_ONE[kind], {"holder": holder_id})
+            case many:
+                rows = await self._db.execute(_NAMES_OF_MANY[kind], {"holders": many})
+        for row in rows:
+            found.setdefault(row.holder_id, []).append(row.name)
         return found
 
     async def grant(self, kind: Kind, holder_id: int, role_name: str, *, managed_by_auth: bool = False) -> None:
@@ -172,18 +200,10 @@ class Roles:
         return await self._scopes_of("group", group_id)
 
     async def _scopes_of(self, kind: Kind, holder_id: int) -> builtins.list[str]:
-        links, holder = _links(kind)
-        wanted = select(_roles.c.scopes).join(links, links.c.role_id == _roles.c.id).where(holder == holder_id)
-        return _flat((await self._db.execute(wanted)).scalars())
+        return _flat(row.scopes for row in await self._db.execute(_SCOPES_OF_ONE[kind], {"holder": holder_id}))
 
     async def _existing(self, name: str) -> Role:
         role = await self.find(name)
         if role is None:
             raise NotFound(f"No such role: {name}")
         return role
-
-
-def _links(kind: Kind) -> tuple[Any, Any]:
-    """The table of who holds what, and its column of holders."""
-    links = _MAPS[kind]
-    return links, links.c[f"{kind}_id"]

@@ -23,6 +23,7 @@ from jupyterhub.words.names import ServerKey
 
 from . import tables as t
 from .facts import Facts
+from .hot import hot
 from .inserts import add_missing_from
 
 _states, _spawners, _endpoints = t.server_states, t.spawners, t.servers
@@ -54,9 +55,9 @@ _SERVER: Select[Any] = (
     .outerjoin(_endpoints, _endpoints.c.id == _spawners.c.server_id)
     .outerjoin(_states, _states.c.spawner_id == _spawners.c.id)
 )
-_BY_KEY = _SERVER.where(t.users.c.name == bindparam("user_name"), _spawners.c.name == bindparam("server_name"))
-_BY_ID = _SERVER.where(_spawners.c.id == bindparam("server_id"))
-_OF_USER = _SERVER.where(_spawners.c.user_id == bindparam("owner_id")).order_by(_spawners.c.name)
+_BY_KEY = hot(_SERVER.where(t.users.c.name == bindparam("user_name"), _spawners.c.name == bindparam("server_name")))
+_BY_ID = hot(_SERVER.where(_spawners.c.id == bindparam("server_id")))
+_OF_USER = hot(_SERVER.where(_spawners.c.user_id == bindparam("owner_id")).order_by(_spawners.c.name))
 _OF_USERS = _SERVER.where(_spawners.c.user_id.in_(bindparam("owner_ids", expanding=True))).order_by(_spawners.c.name)
 
 #: In place of a hub: one that ended in good order has left a ready server to the others, who need not check it.
@@ -148,6 +149,10 @@ class Servers:
     async def list_of_users(self, user_ids: Collection[int]) -> dict[int, list[Server]]:
         """Give the servers of each of these users, by user id; users without servers are not in it."""
         found: dict[int, list[Server]] = {}
+        if len(user_ids) == 1:
+            [user_id] = user_ids
+            servers = await self.list_of_user(user_id)
+            return {user_id: servers} if servers else {}
         if user_ids:
             for row in await self._db.execute(_OF_USERS, {"owner_ids": list(user_ids)}):
                 found.setdefault(row.user_id, []).append(_server(row))

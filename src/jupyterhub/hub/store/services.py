@@ -13,6 +13,7 @@ from jupyterhub.rbac.scope_set import EVERYTHING, ListFilter
 from jupyterhub.words.models import Endpoint, Service
 
 from . import tables as t
+from .hot import hot
 from .inserts import put
 from .lists import named
 
@@ -28,8 +29,8 @@ _SERVICE = (
     .select_from(_services)
     .outerjoin(_endpoints, _endpoints.c.id == _services.c._server_id)
 )
-_BY_NAME = _SERVICE.where(_services.c.name == bindparam("service_name"))
-_BY_ID = _SERVICE.where(_services.c.id == bindparam("service_id"))
+_BY_NAME = hot(_SERVICE.where(_services.c.name == bindparam("service_name")))
+_BY_ID = hot(_SERVICE.where(_services.c.id == bindparam("service_id")))
 
 
 def _service(row: Any) -> Service:

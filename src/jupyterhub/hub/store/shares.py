@@ -16,6 +16,7 @@ from jupyterhub.words.names import ServerKey
 from jupyterhub.words.secret_hash import hash_secret, secret_matches, token_prefix
 
 from . import tables as t
+from .hot import hot
 from .lists import MAX_ID, page
 
 _shares, _codes = t.shares, t.share_codes
@@ -56,13 +57,15 @@ _SCOPES = (
     .join(_owner, _owner.c.id == _shares.c.owner_id)
     .join(t.spawners, t.spawners.c.id == _shares.c.spawner_id)
 )
-_DIRECT = _SCOPES.where(_shares.c.user_id == bindparam("holder"))
-_ALL = _SCOPES.where(
-    or_(
-        _shares.c.user_id == bindparam("holder"),
-        _shares.c.group_id.in_(
-            select(t.user_group_map.c.group_id).where(t.user_group_map.c.user_id == bindparam("holder"))
-        ),
+_DIRECT = hot(_SCOPES.where(_shares.c.user_id == bindparam("holder")))
+_ALL = hot(
+    _SCOPES.where(
+        or_(
+            _shares.c.user_id == bindparam("holder"),
+            _shares.c.group_id.in_(
+                select(t.user_group_map.c.group_id).where(t.user_group_map.c.user_id == bindparam("holder"))
+            ),
+        )
     )
 )
 

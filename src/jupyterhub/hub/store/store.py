@@ -20,7 +20,7 @@ from . import schema
 from .engine import async_url, is_memory, make_engine
 from .facts import Facts
 from .groups import Groups
-from .inline import InlineConnection
+from .inline import Handles, InlineConnection
 from .oauth import OAuth
 from .outage import told_as_unavailable
 from .replicas import Replicas
@@ -72,13 +72,17 @@ class Store:
         #: ``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``
         self.dialect = engine.dialect.name
         sqlite = self.dialect == "sqlite"
-        self._writing = engine.execution_options(writes=True) if sqlite else engine
+        self._handles = Handles(engine) if sqlite else None
         # SQLite has one writer: queueing here is fair and wakes the next at once, its own busy handler sleeps.
         self._one_writer = asyncio.Lock() if sqlite else None
         # a database in memory has one connection, so a read must wait for a write too
         self._reads_take_turns = is_memory(engine.url)
         self._writer: asyncio.Task[Any] | None = None
-        self._connection: type[InlineConnection | SteadyConnection] = InlineConnection if sqlite else SteadyConnection
+
+    def _connection(self, *, only_reads: bool) -> InlineConnection | SteadyConnection:
+        connection = InlineConnection(self.engine, self._handles) if self._handles else SteadyConnection(self.engine)
+        connection.only_reads = only_reads
+        return connection
 
     @classmethod
     async def open(
@@ -119,7 +123,7 @@ class Store:
 
         RuntimeError on SQLite for one within another of the same task: it would wait for itself for ever.
         """
-        async with told_as_unavailable(), self._turn(), self._connection(self._writing) as connection:
+        async with told_as_unavailable(), self._turn(), self._connection(only_reads=False) as connection:
             yield Transaction(connection)
             await connection.commit()
 
@@ -141,11 +145,11 @@ class Store:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """A transaction that only reads; many run at once, beside the writer. RuntimeError for a write in it."""
-        connection = self._connection(self.engine)
-        connection.only_reads = True
         turn = self._turn() if self._reads_take_turns else nullcontext()
-        async with told_as_unavailable(), turn, connection:
+        async with told_as_unavailable(), turn, self._connection(only_reads=True) as connection:
             yield Transaction(connection)
 
     async def close(self) -> None:
+        if self._handles:
+            self._handles.close()
         await self.engine.dispose()

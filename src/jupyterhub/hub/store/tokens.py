@@ -23,6 +23,7 @@ from jupyterhub.words.secret_hash import (
 )
 
 from . import tables as t
+from .hot import hot
 from .lists import MAX_ID
 
 OwnerKind = Literal["user", "service"]
@@ -51,8 +52,8 @@ _TOKEN = (
     .outerjoin(t.oauth_clients, t.oauth_clients.c.identifier == _tokens.c.client_id)
 )
 _ALIVE = or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > bindparam("moment"))
-_BY_PREFIX = _TOKEN.where(_tokens.c.prefix == bindparam("start"), _ALIVE)
-_BY_ID = _TOKEN.where(_tokens.c.id == bindparam("token_id"))
+_BY_PREFIX = hot(_TOKEN.where(_tokens.c.prefix == bindparam("start"), _ALIVE))
+_BY_ID = hot(_TOKEN.where(_tokens.c.id == bindparam("token_id")))
 _TOUCH = (
     update(_tokens)
     .where(

@@ -18,6 +18,7 @@ from jupyterhub.words.models import Json, Phase, User, Window
 from jupyterhub.words.unset import UNSET, Unset
 
 from . import tables as t
+from .hot import hot
 from .lists import page, users_in
 
 _users = t.users
@@ -31,9 +32,9 @@ _COLUMNS = (
     _users.c.user_info,
 )
 _USER = select(*_COLUMNS)
-_BY_NAME = _USER.where(_users.c.name == bindparam("user_name"))
-_BY_ID = _USER.where(_users.c.id == bindparam("user_id"))
-_BY_COOKIE = _USER.where(_users.c.cookie_id == bindparam("cookie"))
+_BY_NAME = hot(_USER.where(_users.c.name == bindparam("user_name")))
+_BY_ID = hot(_USER.where(_users.c.id == bindparam("user_id")))
+_BY_COOKIE = hot(_USER.where(_users.c.cookie_id == bindparam("cookie")))
 _TOUCH = (
     update(_users)
     .where(
