@@ -86,6 +86,12 @@ class Users:
             [details] = await self._with_parts(tx, [await _found(tx, name)], parts or UserParts())
             return details
 
+    async def details_of(self, user: User, parts: UserParts) -> UserDetails:
+        """The same for a user who has been read in this request already."""
+        async with self._store.read() as tx:
+            [details] = await self._with_parts(tx, [user], parts)
+            return details
+
     async def page(
         self,
         listed: ListFilter,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import CompoundSelect, Select
@@ -57,7 +58,8 @@ class Plan:
         columns = list(statement.selected_columns)
         # renamed where a field may not be called so (``_server_id``): by such a name nobody asks for it
         row_type: Any = namedtuple("Row", [str(column.key) for column in columns], rename=True)  # type: ignore[misc]
-        self._row: Callable[[Iterable[Any]], Any] = row_type._make
+        self.fields: tuple[str, ...] = row_type._fields
+        self._row: Callable[[Iterable[Any]], Any] = partial(tuple.__new__, row_type)
         conversions = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         self._conversions = [(i, convert) for i, convert in enumerate(conversions) if convert is not None]
 
@@ -66,10 +68,13 @@ class Plan:
         for name, convert, constant in self._places:
             value = given.get(name, constant)
             values.append(convert(value) if convert is not None else value)
-        rows, conversions = Rows(), self._conversions
-        for fetched in raw.execute(self._text, values):
-            row = [*fetched]
-            for i, convert in conversions:
+        fetched = raw.execute(self._text, values).fetchall()
+        if not self._conversions:
+            return Rows(map(self._row, fetched))
+        rows = Rows()
+        for values in fetched:
+            row = [*values]
+            for i, convert in self._conversions:
                 row[i] = convert(row[i])
             rows.append(self._row(row))
         return rows

@@ -38,17 +38,19 @@ def log_request(handler: RequestHandler) -> None:
     method = request.method if request.method in _METHODS else "OTHER"
     REQUEST_DURATION_SECONDS.labels(method=method, handler=_name_of(handler), code=status).observe(duration_s)
     location = handler._headers.get("Location") if status in (301, 302) else None
-    log.log(
-        _level(handler, status, duration_s),
-        "%d %s %s%s (%s@%s) %.2fms",
-        status,
-        _printable(request.method or ""),
-        scrub_url(request.uri or ""),
-        f" -> {scrub_url(location)}" if location else "",
-        who(handler),
-        request.remote_ip,
-        1000 * duration_s,
-    )
+    level = _level(handler, status, duration_s)
+    if log.isEnabledFor(level):
+        log.log(
+            level,
+            "%d %s %s%s (%s@%s) %.2fms",
+            status,
+            _printable(request.method or ""),
+            scrub_url(request.uri or ""),
+            f" -> {scrub_url(location)}" if location else "",
+            who(handler),
+            request.remote_ip,
+            1000 * duration_s,
+        )
     if status >= 500 and status not in (502, 503):
         log.error("%s", json.dumps(scrub_headers(request.headers), indent=2))
 

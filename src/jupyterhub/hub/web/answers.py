@@ -7,6 +7,7 @@ here asks the database: what a model needs is in its ``…Details``, fetched wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from jupyterhub.hub import addresses
 from jupyterhub.hub.groups import GroupDetails
@@ -229,6 +230,7 @@ def service_row_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSe
     return model
 
 
+@lru_cache(maxsize=4096)
 def with_identity(scopes: ScopeSet, owner: Owner) -> ScopeSet:
     """Add the scopes by which anyone may read who they are; what models of oneself are made with."""
     return ScopeSet.of(scopes.raw | identify_scopes(owner))

@@ -32,8 +32,8 @@ class TokenOwner(_Authorizations):
         if inspected is None or inspected.token is None:
             raise NotFound()
         self.house.activity.saw_token(inspected.token)
-        if inspected.kind == "user":
-            self.answer(await self.user_identity(inspected.name, self.asking.scopes, identify=True))
+        if inspected.user is not None:
+            self.answer(await self.user_identity(inspected.user, self.asking.scopes, identify=True))
         else:
             self.answer(await self.service_identity(inspected.name, self.asking.scopes))
 
@@ -57,7 +57,7 @@ class CookieOwner(_Authorizations):
             user = await tx.users.find_by_cookie_id(cookie_id.decode("utf-8", "replace"))
         if user is None:
             raise NotFound()
-        model = await self.user_identity(user.name, self.asking.scopes, identify=False)
+        model = await self.user_identity(user, self.asking.scopes, identify=False)
         if not model:
             raise NotFound()
         self.answer(model)

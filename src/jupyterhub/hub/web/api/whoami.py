@@ -9,15 +9,16 @@ from jupyterhub.hub.web.api.base import APIHandler, Operation
 from jupyterhub.rbac.expand import Owner
 from jupyterhub.rbac.scope_set import ScopeSet
 from jupyterhub.words.errors import Denied
+from jupyterhub.words.models import User
 
 
 class IdentityHandler(APIHandler):
     """Base of the handlers that answer with the model of whoever a credential belongs to."""
 
-    async def user_identity(self, name: str, scopes: ScopeSet, *, identify: bool) -> Model:
+    async def user_identity(self, user: User, scopes: ScopeSet, *, identify: bool) -> Model:
         if identify:
-            scopes = with_identity(scopes, Owner("user", name))
-        details: UserDetails = await self.house.users.details(name, user_parts(scopes))
+            scopes = with_identity(scopes, Owner("user", user.name))
+        details: UserDetails = await self.house.users.details_of(user, user_parts(scopes))
         models = UserModels(scopes, self.house.settings, include_stopped_servers=self.flag("include_stopped_servers"))
         return models.model(details)
 
@@ -38,8 +39,8 @@ class WhoAmI(IdentityHandler):
         self.answer(await self._model(requester))
 
     async def _model(self, requester: Requester) -> Model:
-        if requester.kind == "user":
-            model = await self.user_identity(requester.name, requester.scopes, identify=True)
+        if requester.user is not None:
+            model = await self.user_identity(requester.user, requester.scopes, identify=True)
         else:
             model = await self.service_identity(requester.name, requester.scopes)
         token = requester.token
