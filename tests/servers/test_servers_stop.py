@@ -61,8 +61,15 @@ async def test_stopping_what_is_stopped_is_fine(hub):
 
 async def test_a_server_can_be_stopped_on_a_hub_that_does_not_drive_it(hub, other, world):
     await hub.start()
+    seen = asyncio.Event()
+
+    async def until_seen(spawner):
+        await seen.wait()
+
+    world.during_stop = until_seen
     stopping = asyncio.create_task(other.servers.stop(ADA, wait_s=8))
     await other.reaches(Phase.STOPPING)
+    seen.set()
     await hub.reconciler.look()  # what makes up for a lost notice
     assert await stopping is True
     assert not world.running

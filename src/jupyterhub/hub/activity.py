@@ -135,6 +135,8 @@ class Activity:
         batch = self._reported
         batch.take_in(report)
         async with self._writing:
+            # once round the event loop: requests that are there already join
+            await asyncio.sleep(0)
             if batch is self._reported:
                 self._reported = _Batch()
             if not batch.is_written:
