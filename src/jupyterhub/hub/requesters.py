@@ -52,10 +52,11 @@ class Requesters:
         if not MIN_LENGTH <= len(secret) <= MAX_LENGTH:
             return None
         async with self._store.read() as tx:
-            token = await tx.tokens.find_by_secret(secret, utcnow())
-            if token is None:
+            found = await tx.tokens.find_bearer(secret, utcnow())
+            if found is None:
                 return None
-            if token.owner_kind == "service":
+            token, user = found
+            if user is None:
                 service = await tx.services.find_by_id(token.owner_id)
                 if service is None:
                     return None
@@ -71,9 +72,6 @@ class Requesters:
                     session_id=token.session_id,
                     service=service,
                 )
-            user = await tx.users.find_by_id(token.owner_id)
-            if user is None:
-                return None
             scopes = await self._of_token(tx, token, await self.for_user(tx, user))
             return Requester(
                 kind="user",

@@ -7,8 +7,6 @@ the next one may work. Whether a commit that was on its way has happened is not 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -22,19 +20,14 @@ RETRY_AFTER_S = 5
 _AWAY = ("08", "53", "57P")
 
 
-@asynccontextmanager
-async def told_as_unavailable() -> AsyncIterator[None]:
-    """Turn the errors of a database that is away into Unavailable."""
-    try:
-        yield
-    except (DBAPIError, NoConnectionFree, OSError) as error:
-        if not _is_away(error):
-            raise
-        raise Unavailable("The database does not answer. Try again.", retry_after_s=RETRY_AFTER_S) from error
-    except Exception as error:
+def told_as_unavailable(error: BaseException | None) -> None:
+    """Raise Unavailable if this error, which ends a transaction, means that the database is away."""
+    if isinstance(error, DBAPIError | NoConnectionFree | OSError):
+        is_away = _is_away(error)
+    else:
         # drivers raise some of their own when they connect
-        if not str(getattr(error, "sqlstate", None) or "").startswith(_AWAY):
-            raise
+        is_away = isinstance(error, Exception) and str(getattr(error, "sqlstate", None) or "").startswith(_AWAY)
+    if is_away:
         raise Unavailable("The database does not answer. Try again.", retry_after_s=RETRY_AFTER_S) from error
 
 

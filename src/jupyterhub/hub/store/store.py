@@ -7,8 +7,9 @@ the repositories and nowhere else. No transaction is open while anybody waits fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -64,6 +65,63 @@ class Transaction:
         self.facts = Facts(connection)
 
 
+class _Turns:
+    """One transaction after the other."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[Any] | None = None
+
+    async def take(self) -> None:
+        task = asyncio.current_task()
+        if self._holder is task:
+            raise RuntimeError("a transaction within another one")
+        await self._lock.acquire()
+        self._holder = task
+
+    def give_up(self) -> None:
+        self._holder = None
+        self._lock.release()
+
+
+class _Block:
+    """One transaction from its beginning to its end. A class, since a generator costs several queries' time."""
+
+    __slots__ = ("_connection", "_turns")
+
+    def __init__(self, connection: InlineConnection | SteadyConnection, turns: _Turns | None) -> None:
+        self._connection, self._turns = connection, turns
+
+    async def __aenter__(self) -> Transaction:
+        if self._turns is not None:
+            await self._turns.take()
+        try:
+            await self._connection.start()
+        except BaseException as error:
+            if self._turns is not None:
+                self._turns.give_up()
+            told_as_unavailable(error)
+            raise
+        return Transaction(self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                if error is None and not self._connection.only_reads:
+                    await self._connection.commit()
+            finally:
+                await self._connection.close()
+        except BaseException as failure:
+            told_as_unavailable(failure)
+            raise
+        finally:
+            if self._turns is not None:
+                self._turns.give_up()
+        told_as_unavailable(error)
+
+
 class Store:
     """An open database."""
 
@@ -74,10 +132,9 @@ class Store:
         sqlite = self.dialect == "sqlite"
         self._handles = Handles(engine) if sqlite else None
         # SQLite has one writer: queueing here is fair and wakes the next at once, its own busy handler sleeps.
-        self._one_writer = asyncio.Lock() if sqlite else None
+        self._turns = _Turns() if sqlite else None
         # a database in memory has one connection, so a read must wait for a write too
-        self._reads_take_turns = is_memory(engine.url)
-        self._writer: asyncio.Task[Any] | None = None
+        self._turns_to_read = self._turns if is_memory(engine.url) else None
 
     def _connection(self, *, only_reads: bool) -> InlineConnection | SteadyConnection:
         connection = InlineConnection(self.engine, self._handles) if self._handles else SteadyConnection(self.engine)
@@ -117,37 +174,16 @@ class Store:
             raise
         return store
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Transaction]:
+    def begin(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that may write; committed when the block ends, rolled back when it raises.
 
         RuntimeError on SQLite for one within another of the same task: it would wait for itself for ever.
         """
-        async with told_as_unavailable(), self._turn(), self._connection(only_reads=False) as connection:
-            yield Transaction(connection)
-            await connection.commit()
+        return _Block(self._connection(only_reads=False), self._turns)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        if self._one_writer is None:
-            yield
-            return
-        task = asyncio.current_task()
-        if self._writer is task:
-            raise RuntimeError("a transaction within another one")
-        async with self._one_writer:
-            self._writer = task
-            try:
-                yield
-            finally:
-                self._writer = None
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
+    def read(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that only reads; many run at once, beside the writer. RuntimeError for a write in it."""
-        turn = self._turn() if self._reads_take_turns else nullcontext()
-        async with told_as_unavailable(), turn, self._connection(only_reads=True) as connection:
-            yield Transaction(connection)
+        return _Block(self._connection(only_reads=True), self._turns_to_read)
 
     async def close(self) -> None:
         if self._handles:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.words.clock import from_db, to_db, utcnow
 from jupyterhub.words.errors import NotFound
-from jupyterhub.words.models import Token
+from jupyterhub.words.models import Token, User
 from jupyterhub.words.secret_hash import (
     GENERATED_ROUNDS,
     MAX_LENGTH,
@@ -52,7 +52,16 @@ _TOKEN = (
     .outerjoin(t.oauth_clients, t.oauth_clients.c.identifier == _tokens.c.client_id)
 )
 _ALIVE = or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > bindparam("moment"))
-_BY_PREFIX = hot(_TOKEN.where(_tokens.c.prefix == bindparam("start"), _ALIVE))
+#: with the user whose token it is: who comes with it is asked for at every request
+_BY_PREFIX = hot(
+    _TOKEN.add_columns(
+        t.users.c.admin.label("user_admin"),
+        t.users.c.created.label("user_created"),
+        t.users.c.last_activity.label("user_last_activity"),
+        t.users.c.cookie_id.label("user_cookie_id"),
+        t.users.c.user_info,
+    ).where(_tokens.c.prefix == bindparam("start"), _ALIVE)
+)
 _BY_ID = hot(_TOKEN.where(_tokens.c.id == bindparam("token_id")))
 _TOUCH = (
     update(_tokens)
@@ -82,6 +91,18 @@ def _token(row: Any) -> Token:
     )
 
 
+def _owner(row: Any) -> User:
+    return User(
+        id=row.user_id,
+        name=row.user_name,
+        admin=bool(row.user_admin),
+        created=from_db(row.user_created),
+        last_activity=from_db(row.user_last_activity),
+        cookie_id=row.user_cookie_id,
+        user_info=row.user_info,
+    )
+
+
 def _of(kind: OwnerKind, owner_id: int) -> Any:
     return (_tokens.c.user_id if kind == "user" else _tokens.c.service_id) == owner_id
 
@@ -94,11 +115,18 @@ class Tokens:
 
     async def find_by_secret(self, secret: str, now: datetime) -> Token | None:
         """Give the token that this secret is, if it has not expired."""
+        found = await self.find_bearer(secret, now)
+        return found[0] if found else None
+
+    async def find_bearer(self, secret: str, now: datetime) -> tuple[Token, User | None] | None:
+        """The same with the user who owns it; None in their place for a service."""
         if not MIN_LENGTH <= len(secret) <= MAX_LENGTH or not secret.isprintable():
             return None
         for row in await self._db.execute(_BY_PREFIX, {"start": token_prefix(secret), "moment": to_db(now)}):
             if secret_matches(row.hashed, secret):
-                return _token(row) if row.user_name or row.service_name else None
+                if row.user_name:
+                    return _token(row), _owner(row)
+                return (_token(row), None) if row.service_name else None
         return None
 
     async def find(self, token_id: int) -> Token | None:

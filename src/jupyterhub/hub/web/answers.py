@@ -43,6 +43,7 @@ USER_FIELDS: Mapping[str, tuple[str, ...]] = {
 _USER_SCOPES = tuple({scope for scopes in USER_FIELDS.values() for scope in scopes})
 
 
+@lru_cache(maxsize=4096)
 def user_parts(scopes: ScopeSet) -> UserParts:
     """Say which rows beside the users' own are needed to show users to the holder of these scopes."""
 
@@ -56,6 +57,18 @@ def user_parts(scopes: ScopeSet) -> UserParts:
     )
 
 
+@lru_cache(maxsize=4096)
+def _fields(scopes: ScopeSet, target: Target) -> frozenset[str]:
+    """Which fields of this user the holder of these scopes may see."""
+    return frozenset(field for field, needed in USER_FIELDS.items() if scopes.covers_any(needed, target))
+
+
+@lru_cache(maxsize=4096)
+def _are_filtered(scopes: ScopeSet) -> bool:
+    """Say whether it depends on the user what the holder of these scopes may see of them."""
+    return any(scopes.has_any(scope) and not scopes.is_unfiltered(scope) for scope in _USER_SCOPES)
+
+
 class UserModels:
     """Makes user models for one reader; made once per answer, however many users are in it."""
 
@@ -63,16 +76,12 @@ class UserModels:
         self._scopes, self._settings = scopes, settings
         self._include_stopped = include_stopped_servers
         # Scopes without filters, which admins and most services have, answer for all users alike.
-        filtered = [s for s in _USER_SCOPES if scopes.has_any(s) and not scopes.is_unfiltered(s)]
-        self._fields_of_all = None if filtered else self._fields(Target(user=""))
+        self._fields_of_all = None if _are_filtered(scopes) else _fields(scopes, Target(user=""))
         servers = scopes.held.get("read:servers")
         #: ``owner/name`` of the servers that may be read one by one
         self._single_servers = frozenset[str]() if servers is None or servers is ALL else servers.servers
         self._state_of_all = scopes.is_unfiltered("admin:server_state")
         self._state_of_some = scopes.has_any("admin:server_state")
-
-    def _fields(self, target: Target) -> frozenset[str]:
-        return frozenset(field for field, scopes in USER_FIELDS.items() if self._scopes.covers_any(scopes, target))
 
     def model(self, details: UserDetails, *, auth_state: Json | Unset = None, known_as: str | None = None) -> Model:
         """Give what the reader may see of this user, ``{}`` if that is nothing.
@@ -84,7 +93,7 @@ class UserModels:
         groups = frozenset(details.groups)
         fields = self._fields_of_all
         if fields is None:
-            fields = self._fields(Target(user=known_as or user.name, user_groups=groups))
+            fields = _fields(self._scopes, Target(user=known_as or user.name, user_groups=groups))
         if not fields:
             return {}
         model: Model = {"kind": "user", "name": user.name}
