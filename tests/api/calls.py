@@ -11,25 +11,10 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
+from jupyterhub.hub.web import urls
 from jupyterhub.hub.web.access_log import log_request
-from jupyterhub.hub.web.api import (
-    groups,
-    hub,
-    legacy,
-    not_found,
-    proxy,
-    servers,
-    services,
-    shares,
-    tokens,
-    users,
-    whoami,
-)
-from jupyterhub.hub.web.oauth.metadata import WELL_KNOWN, MetadataHandler
 
 from .house_of_tests import SmallHouse
-
-MODULES = [hub, whoami, users, servers, tokens, groups, services, shares, proxy, legacy, not_found]
 
 
 class Api:
@@ -46,8 +31,7 @@ class Api:
 
 @asynccontextmanager
 async def serving(house: SmallHouse) -> AsyncIterator[Api]:
-    routes = [(f"/hub/api{path}", handler) for module in MODULES for path, handler in module.HANDLERS]
-    routes += [(f"/hub{path}", handler) for path, handler in [*hub.PAGE_HANDLERS, (WELL_KNOWN, MetadataHandler)]]
+    routes = urls.table(house.settings, plugin_handlers=())
     application = Application(routes, house=house, cookie_secret=house.settings.cookie_secret, log_function=log_request)
     socket, port = bind_unused_port()
     server = HTTPServer(application)
@@ -57,7 +41,7 @@ async def serving(house: SmallHouse) -> AsyncIterator[Api]:
         *("admin:users", "admin:servers", "admin:groups", "admin:services", "tokens", "proxy", "shutdown"),
         *("read:hub", "read:metrics", "shares", "read:roles"),
     )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/hub/api/") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{house.settings.hub_prefix}api/") as client:
         yield Api(house, client, root)
     server.stop()
     await server.close_all_connections()

@@ -35,8 +35,9 @@ class Target(StrEnum):
     RUNNING = "running"
 
 
+Pending = Literal["spawn", "stop", "check"]
 #: what clients read as ``pending``
-PENDING: Mapping[Phase, str] = {Phase.STARTING: "spawn", Phase.STOPPING: "stop", Phase.CHECKING: "check"}
+PENDING: Mapping[Phase, Pending] = {Phase.STARTING: "spawn", Phase.STOPPING: "stop", Phase.CHECKING: "check"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class Server:
         )
 
     @property
-    def pending(self) -> str | None:
+    def pending(self) -> Pending | None:
         return PENDING.get(self.phase)
 
     @property

@@ -1,4 +1,4 @@
-"""Our models → the JSON that clients expect, field by field (reference: rest-api.md §1).
+"""Our models → the JSON that clients expect, field by field as ``models.py`` says.
 
 Which fields a reader sees follows from their scopes and is decided here, for one thing and for lists alike. Nothing
 here asks the database: what a model needs is in its ``…Details``, fetched with a constant number of statements.
@@ -15,6 +15,7 @@ from jupyterhub.hub.services import ServiceDetails
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.tokens import TokenDetails
 from jupyterhub.hub.users import UserDetails, UserParts
+from jupyterhub.hub.web import models
 from jupyterhub.rbac.expand import Owner, identify_scopes
 from jupyterhub.rbac.scope_set import ALL, ScopeSet, Target
 from jupyterhub.words.clock import isoformat
@@ -22,8 +23,6 @@ from jupyterhub.words.models import Json, Server, Share, ShareCode
 from jupyterhub.words.names import ServerKey
 from jupyterhub.words.unset import UNSET, Unset
 from jupyterhub.words.urls import server_progress_path
-
-Model = dict[str, Json]
 
 # -- users
 
@@ -83,8 +82,10 @@ class UserModels:
         self._state_of_all = scopes.is_unfiltered("admin:server_state")
         self._state_of_some = scopes.has_any("admin:server_state")
 
-    def model(self, details: UserDetails, *, auth_state: Json | Unset = None, known_as: str | None = None) -> Model:
-        """Give what the reader may see of this user, ``{}`` if that is nothing.
+    def model(
+        self, details: UserDetails, *, auth_state: Json | Unset = None, known_as: str | None = None
+    ) -> models.User | None:
+        """Give what the reader may see of this user, None if that is nothing.
 
         ``auth_state`` is the value for readers who may see it; only answers about a single user have one.
         ``known_as``: the name by which scopes are looked up, if it is not the user's name (any more).
@@ -95,8 +96,8 @@ class UserModels:
         if fields is None:
             fields = _fields(self._scopes, Target(user=known_as or user.name, user_groups=groups))
         if not fields:
-            return {}
-        model: Model = {"kind": "user", "name": user.name}
+            return None
+        model: models.User = {"kind": "user", "name": user.name}
         if "admin" in fields:
             model["admin"] = user.admin
         if "user_info" in fields:
@@ -129,14 +130,14 @@ class UserModels:
             return details.servers
         return [Server.never_started(ServerKey(details.user.name), details.user.id), *details.servers]
 
-    def _servers(self, servers: Sequence[Server], groups: frozenset[str]) -> dict[str, Model]:
+    def _servers(self, servers: Sequence[Server], groups: frozenset[str]) -> dict[str, models.Server]:
         return {
             server.key.name: self.server(server, groups)
             for server in servers
             if server.is_active or self._include_stopped
         }
 
-    def server(self, server: Server, groups: frozenset[str]) -> Model:
+    def server(self, server: Server, groups: frozenset[str]) -> models.Server:
         """Give the model of one server, with its state if the reader may see that."""
         with_state = self._state_of_all or (
             self._state_of_some
@@ -145,11 +146,11 @@ class UserModels:
         return server_model(server, self._settings, with_state=with_state)
 
 
-def server_model(server: Server, settings: HubSettings, *, with_state: bool = False) -> Model:
+def server_model(server: Server, settings: HubSettings, *, with_state: bool = False) -> models.Server:
     key = server.key
     # The default server has no label of its own; a row without one is from before version 6.
     display_name = server.display_name if key.name else server.display_name or ""
-    model: Model = {
+    model: models.Server = {
         "name": key.name,
         "display_name": display_name,
         "full_name": key.scope_value,
@@ -172,10 +173,9 @@ def server_model(server: Server, settings: HubSettings, *, with_state: bool = Fa
 # -- tokens
 
 
-def token_model(details: TokenDetails) -> Model:
+def token_model(details: TokenDetails) -> models.Token:
     token = details.token
-    return {
-        token.owner_kind: token.owner_name,
+    model: models.Token = {
         "id": token.public_id,
         "kind": "api_token",
         "roles": [],
@@ -187,18 +187,20 @@ def token_model(details: TokenDetails) -> Model:
         "session_id": token.session_id,
         "oauth_client": token.client_description or token.client_id or "JupyterHub",
     }
+    model[token.owner_kind] = token.owner_name
+    return model
 
 
 # -- groups
 
 
-def group_model(details: GroupDetails, scopes: ScopeSet) -> Model:
-    """Give what the reader may see of this group, ``{}`` if that is nothing."""
+def group_model(details: GroupDetails, scopes: ScopeSet) -> models.Group | None:
+    """Give what the reader may see of this group, None if that is nothing."""
     group, on = details.group, Target(group=details.group.name)
     reads, reads_roles = scopes.covers("read:groups", on), scopes.covers("read:roles:groups", on)
     if not (reads or reads_roles or scopes.covers("read:groups:name", on)):
-        return {}
-    model: Model = {"kind": "group", "name": group.name}
+        return None
+    model: models.Group = {"kind": "group", "name": group.name}
     if reads:
         model["users"] = list(details.members)
         model["properties"] = dict(group.properties)
@@ -210,13 +212,13 @@ def group_model(details: GroupDetails, scopes: ScopeSet) -> Model:
 # -- services
 
 
-def service_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettings) -> Model:
-    """Give what the reader may see of this service, ``{}`` if that is nothing."""
+def service_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettings) -> models.Service | None:
+    """Give what the reader may see of this service, None if that is nothing."""
     service, on = details.service, Target(service=details.service.name)
     reads, reads_roles = scopes.covers("read:services", on), scopes.covers("read:roles:services", on)
-    model: Model = {}
-    if reads or reads_roles or scopes.covers("read:services:name", on):
-        model = {"kind": "service", "name": service.name, "admin": service.admin}
+    if not (reads or reads_roles or scopes.covers("read:services:name", on)):
+        return None
+    model: models.Service = {"kind": "service", "name": service.name, "admin": service.admin}
     if reads:
         model |= {
             "url": service.url or "",
@@ -231,10 +233,10 @@ def service_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettin
     return model
 
 
-def service_row_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettings) -> Model:
+def service_row_model(details: ServiceDetails, scopes: ScopeSet, settings: HubSettings) -> models.Service | None:
     """Give the model as a service sees itself: of its row only, with null for what is not set there."""
     service, model = details.service, service_model(details, scopes, settings)
-    if "url" in model:
+    if model is not None and "url" in model:
         model |= {"url": service.url or None, "info": service.info or None, "display": service.display, "pid": 0}
     return model
 
@@ -248,7 +250,7 @@ def with_identity(scopes: ScopeSet, owner: Owner) -> ScopeSet:
 # -- shares
 
 
-def _shared_server(key: ServerKey, is_ready: bool, settings: HubSettings) -> Model:
+def _shared_server(key: ServerKey, is_ready: bool, settings: HubSettings) -> models.SharedServer:
     return {
         "user": {"name": key.user},
         "name": key.name,
@@ -258,7 +260,7 @@ def _shared_server(key: ServerKey, is_ready: bool, settings: HubSettings) -> Mod
     }
 
 
-def share_model(share: Share, settings: HubSettings) -> Model:
+def share_model(share: Share, settings: HubSettings) -> models.Share:
     return {
         "server": _shared_server(share.server, share.is_ready, settings),
         "scopes": sorted(share.scopes),
@@ -269,7 +271,7 @@ def share_model(share: Share, settings: HubSettings) -> Model:
     }
 
 
-def share_code_model(code: ShareCode, settings: HubSettings) -> Model:
+def share_code_model(code: ShareCode, settings: HubSettings) -> models.ShareCode:
     return {
         "server": _shared_server(code.server, code.is_ready, settings),
         "scopes": sorted(code.scopes),
@@ -281,8 +283,13 @@ def share_code_model(code: ShareCode, settings: HubSettings) -> Model:
     }
 
 
-def share_code_urls(code: str, settings: HubSettings) -> Model:
-    """Give what only the answer that makes a code has: the code and the links to its page."""
-    path = f"{settings.hub_prefix}accept-share?code={code}"
+def made_share_code_model(code: ShareCode, secret: str, settings: HubSettings) -> models.MadeShareCode:
+    """Give the answer that makes a code: the only one with the code itself and the links to its page."""
+    path = f"{settings.hub_prefix}accept-share?code={secret}"
     origin = addresses.public_origin(settings)
-    return {"code": code, "accept_url": path, "full_accept_url": origin + path if origin else None}
+    return {
+        **share_code_model(code, settings),
+        "code": secret,
+        "accept_url": path,
+        "full_accept_url": origin + path if origin else None,
+    }

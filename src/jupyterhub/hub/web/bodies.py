@@ -1,21 +1,26 @@
 """Bodies of API requests: what may be in them, and the parser that turns JSON into these values.
 
-A body is a frozen dataclass; its annotations say which keys there are and what each must be. ``read`` gives the value,
-or raises ``Invalid`` with the path of the first wrong place and what was expected there. The OpenAPI document is
-generated from the same classes. What a value *means* (does that user exist, may they) is asked in the domain.
+A body is a frozen dataclass; its annotations say which keys there are, what each must be, and what it is for. ``read``
+gives the value, or raises ``Invalid`` with the path of the first wrong place and what was expected there. The OpenAPI
+document is generated from the same classes. What a value *means* (does that user exist, may they) is asked in the
+domain.
 """
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
+from jupyterhub.hub.shares import MAX_CODE_LIFE_S, MIN_CODE_LIFE_S
+from jupyterhub.hub.web.schemas import Is
 from jupyterhub.words.errors import Invalid
 from jupyterhub.words.models import Json
+from jupyterhub.words.names import MAX_NAME_LENGTH
 from jupyterhub.words.unset import UNSET, Unset
 
 T = TypeVar("T")
@@ -48,12 +53,18 @@ def read(shape: type[T], value: Json) -> T:
 _IGNORED = {"ignored": True}
 
 
+Usernames = Annotated[tuple[str, ...], "Names of users; the authenticator's rules for names apply"]
+ScopeList = Annotated[tuple[str, ...] | None, "Scopes, each with or without a filter"]
+Label = Annotated[str | Unset, "The label that people see"]
+Options = Annotated[Object | None, "What the spawner offers to choose; null for what was chosen the last time"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUsers:
-    """POST /users"""
+    """Users to create."""
 
-    usernames: tuple[str, ...]
-    admin: bool = False
+    usernames: Annotated[Usernames, Is(min_items=1)]
+    admin: Annotated[bool, "Make them admins; only admins may"] = False
     name: str | None = field(default=None, metadata=_IGNORED)
     groups: tuple[str, ...] = field(default=(), metadata=_IGNORED)
     roles: tuple[str, ...] = field(default=(), metadata=_IGNORED)
@@ -62,9 +73,9 @@ class NewUsers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """POST /users/{name}"""
+    """A user to create."""
 
-    admin: bool = False
+    admin: Annotated[bool, "Make them an admin; only admins may"] = False
     name: str | None = field(default=None, metadata=_IGNORED)
     groups: tuple[str, ...] = field(default=(), metadata=_IGNORED)
     roles: tuple[str, ...] = field(default=(), metadata=_IGNORED)
@@ -73,143 +84,192 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserChange:
-    """PATCH /users/{name}"""
+    """What to change of a user; what is left out stays."""
 
-    name: str | Unset = UNSET
-    admin: bool | Unset = UNSET
-    auth_state: Object | Unset = UNSET
+    name: Annotated[str | Unset, "A new name"] = UNSET
+    admin: Annotated[bool | Unset, "Only admins may change it"] = UNSET
+    auth_state: Annotated[Object | Unset, "What the authenticator keeps about them"] = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerActivity:
-    last_activity: str
+    """When a server was used."""
+
+    last_activity: Annotated[str, "A time in ISO 8601; without a time zone it is UTC"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityReport:
-    """POST /users/{name}/activity; unknown keys are let pass: later single-user servers may report more"""
+    """When a user was active, when their servers were used, or both. Times go forward only: older ones are ignored."""
 
-    last_activity: str | None = None
-    servers: Mapping[str, ServerActivity] | None = None
+    # unknown keys are let pass: later single-user servers may report more
+    last_activity: Annotated[str | None, "A time in ISO 8601; without a time zone it is UTC"] = None
+    servers: Annotated[Mapping[str, ServerActivity] | None, 'By name; the default server is `""`'] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewToken:
-    """POST /users/{name}/tokens"""
+    """A token to make."""
 
-    #: anything but a string is written out; the original never checked it
-    note: Json = None
-    expires_in: int | None = None
-    scopes: tuple[str, ...] | None = None
-    roles: tuple[str, ...] | None = None
-    auth: Object | None = None
+    # anything but a string is written out; the original never checked it
+    note: Annotated[Json, "What it is for, in words"] = None
+    expires_in: Annotated[int | None, Is(minimum=1), "Seconds; null for as long as the hub allows"] = None
+    scopes: Annotated[ScopeList, "At most what its owner has; without it the token may do what its owner may"] = None
+    roles: Annotated[tuple[str, ...] | None, "Roles, in place of scopes"] = None
+    auth: Annotated[
+        Object | None, "Credentials of the user, such as `username` and `password`, of who has no token"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """PUT and POST of a server. Made by ``read_server_options``, which knows the old form of this body."""
+    """With what a server starts. An object with neither of these keys is taken for `user_options` as a whole."""
 
-    display_name: str | None = None
-    user_options: Object | None = None
+    # made by ``read_server_options``, which knows the old form
+    display_name: Label = UNSET
+    user_options: Options = None
+
+    @property
+    def label(self) -> str | None:
+        return None if isinstance(self.display_name, Unset) else self.display_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerChange:
-    """PATCH of a server"""
+    """What to change of a server; what is left out stays."""
 
-    name: str | Unset = UNSET
-    display_name: str | Unset = UNSET
-    user_options: Object | Unset = UNSET
+    name: Annotated[str | Unset, "A new name"] = UNSET
+    display_name: Label = UNSET
+    user_options: Annotated[Object | Unset, "With what it starts the next time"] = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOptions:
-    """DELETE of a server"""
+    """How to stop a server."""
 
-    remove: bool = False
+    remove: Annotated[bool, "Delete it too; named servers only"] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGroups:
-    """POST /groups"""
+    """Groups to make."""
 
-    groups: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
+    groups: Annotated[tuple[Annotated[str, Is(min_length=1, max_length=MAX_NAME_LENGTH)], ...], Is(min_items=1)]
+    users: Annotated[tuple[str, ...], "Who becomes a member of each of them"] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGroup:
-    """POST /groups/{name}"""
+    """A group to make."""
 
-    users: tuple[str, ...] = ()
+    users: Annotated[tuple[str, ...], "Its members"] = ()
     name: str | None = field(default=None, metadata=_IGNORED)
     roles: tuple[str, ...] = field(default=(), metadata=_IGNORED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Members:
-    """POST and DELETE of /groups/{name}/users"""
+    """Members of a group."""
 
     users: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewService:
-    """POST /services/{name}"""
+    """A service that somebody else runs."""
 
     name: str | None = field(default=None, metadata=_IGNORED)
-    admin: bool = False
-    url: str = ""
-    oauth_client_allowed_scopes: tuple[str, ...] = ()
-    api_token: str | None = None
-    info: Object = field(default_factory=dict)
-    display: bool = True
-    oauth_no_confirm: bool = False
-    command: tuple[str, ...] = ()
+    admin: Annotated[bool, "Only admins may add one"] = False
+    url: Annotated[str, "Where the hub reaches it, with http or https; empty if it has no page"] = ""
+    oauth_client_allowed_scopes: Annotated[tuple[str, ...], "What it may ask its visitors for"] = ()
+    api_token: Annotated[str | None, Is(format="password"), "Its token; null for none"] = None
+    info: Annotated[Object, "Whatever should be told about it"] = field(default_factory=dict)
+    display: Annotated[bool, "Whether the pages of the hub have a link to it"] = True
+    oauth_no_confirm: Annotated[bool, "Do not ask visitors whether it may know them"] = False
+    command: Annotated[tuple[str, ...], "Empty: only the configuration adds services that the hub starts"] = ()
     cwd: str | None = None
     environment: Object = field(default_factory=dict)
     user: str = ""
-    oauth_client_id: str | None = None
-    oauth_redirect_uri: str | None = None
+    oauth_client_id: Annotated[str | None, Is(pattern="^service-"), "null for `service-` and its name"] = None
+    oauth_redirect_uri: Annotated[str | None, "null for the one below its own address"] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """POST and PATCH of /shares/{owner}/{server}: exactly one of ``user`` and ``group``"""
+    """With whom a server is shared: exactly one of `user` and `group`."""
 
     user: str | None = None
     group: str | None = None
-    scopes: tuple[str, ...] | None = None
+    scopes: Annotated[ScopeList, "Which; a new share without it lets people in, and no more"] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewShareCode:
-    """POST /share-codes/{owner}/{server}"""
+    """A code to make."""
 
-    scopes: tuple[str, ...] | None = None
-    expires_in: int | Unset = UNSET
+    scopes: Annotated[ScopeList, "Which it gives; without it the code lets people in, and no more"] = None
+    expires_in: Annotated[int | Unset, Is(minimum=MIN_CODE_LIFE_S, maximum=MAX_CODE_LIFE_S), "Seconds"] = UNSET
+
+
+#: 0 and 1 pass here, as they always did
+Switch = Literal[True, False, 0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """POST /shutdown"""
+    """What ends with the hub; null or left out: as configured."""
 
-    proxy: bool | None = None
-    servers: bool | None = None
+    proxy: Switch | None = None
+    servers: Switch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyAddress:
-    """PATCH /proxy; other keys are let pass"""
+    """How the hub reaches the proxy; what is left out stays."""
 
-    api_url: str | None = None
-    auth_token: str | None = None
+    api_url: Annotated[str | None, Is(format="uri")] = None
+    auth_token: Annotated[str | None, Is(format="password")] = None
+
+
+# forms of the OAuth endpoints: read by oauthlib, not here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeExchange:
+    """RFC 6749 §4.1.3, RFC 7636 §4.5"""
+
+    grant_type: Annotated[str, Is(one_of=("authorization_code",))]
+    code: str
+    client_id: str
+    client_secret: Annotated[str, Is(format="password")]
+    redirect_uri: Annotated[str, Is(format="uri-reference")]
+    code_verifier: Annotated[str | None, "If the code was asked for with a `code_challenge`"] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What the user agrees to."""
+
+    scopes: Annotated[tuple[str, ...], "Of those that the client asked for"] = ()
+    _xsrf: Annotated[str, "The value of the cookie `_xsrf`"] = ""
 
 
 #: bodies in which unknown keys are let pass
 OPEN_SHAPES: frozenset[type] = frozenset(
-    {ActivityReport, ServerActivity, NewToken, ServerOptions, StopOptions, Shutdown, ProxyAddress}
+    {
+        ActivityReport,
+        ServerActivity,
+        NewToken,
+        ServerOptions,
+        StopOptions,
+        Shutdown,
+        ProxyAddress,
+        CodeExchange,
+        Consent,
+    }
 )
+#: bodies that must have a key: without one they would say nothing
+NEVER_EMPTY: frozenset[type] = frozenset({ServerChange, NewService, ProxyAddress})
 
 
 def read_server_options(value: Json) -> ServerOptions:
@@ -222,8 +282,6 @@ def read_server_options(value: Json) -> ServerOptions:
         return ServerOptions()
     if isinstance(value, dict) and not ("user_options" in value or "display_name" in value):
         return ServerOptions(user_options=value)
-    if isinstance(value, dict) and value.get("display_name", "") is None:
-        raise WrongBody("display_name", "a string", "null")
     return read(ServerOptions, value)
 
 
@@ -242,6 +300,8 @@ def _object_reader(shape: Any) -> _Reader:
     def read_object(value: Json, path: str) -> Any:
         if not isinstance(value, dict):
             raise WrongBody(path, "an object", kind_of(value))
+        if not value and shape in NEVER_EMPTY:
+            raise WrongBody(path, f"an object with at least one of {known}", "an empty one")
         prefix = f"{path}." if path else ""
         found: dict[str, Any] = {}
         for key, part in value.items():
@@ -264,6 +324,8 @@ def _reader(hint: Any) -> _Reader:
         return lambda value, path: value
     if origin in (Union, types.UnionType):
         return _union_reader(hint, [a for a in arguments if a is not Unset])
+    if origin is Literal:
+        return _choice_reader(hint, arguments)
     if origin is tuple:
         return _list_reader(hint, _reader(arguments[0]))
     if origin is not None and issubclass(origin, Mapping):
@@ -285,6 +347,15 @@ def _union_reader(hint: Any, alternatives: list[Any]) -> _Reader:
         return None if value is None and takes_none else reader(value, path)
 
     return read_union
+
+
+def _choice_reader(hint: Any, choices: tuple[Any, ...]) -> _Reader:
+    def read_choice(value: Json, path: str) -> Any:
+        if value not in choices:
+            raise WrongBody(path, expected(hint), kind_of(value))
+        return value
+
+    return read_choice
 
 
 def _list_reader(hint: Any, reader: _Reader) -> _Reader:
@@ -348,6 +419,8 @@ def expected(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(expected(a) for a in arguments if a is not Unset)
+    if origin is Literal:
+        return f"one of {', '.join(map(json.dumps, arguments))}"
     if origin is tuple:
         plurals = {str: "strings", int: "whole numbers", bool: "true or false"}
         return f"a list of {plurals.get(arguments[0], 'objects')}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jupyterhub.hub.requester import Requester
@@ -22,6 +23,18 @@ from .handler import HubHandler
 NOBODY = "Missing or invalid credentials."
 #: for things that are not there and for things that the requester may not see: they must look the same
 NOT_FOUND_OR_NOT_ALLOWED = "No access to resources or resources not found"
+
+#: the attribute of a method that says what it needs
+NEEDED = "_needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Any one of these scopes. ``is_filtered``: a filter on it limits what is answered."""
+
+    scopes: tuple[str, ...]
+    is_filtered: bool
+
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -58,6 +71,7 @@ def needs_scope(*names: str, post_filter: bool = False) -> Callable[[Method], Me
                 raise Denied(f"Action is not authorized with current scopes; requires any of [{', '.join(names)}]")
             return await _result(method(self, *args, **kwargs))
 
+        setattr(checked, NEEDED, Needed(names, bool(may_be_filtered)))
         return checked  # type: ignore[return-value]
 
     return decorator

@@ -12,7 +12,19 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from jupyterhub.hub.settings import HubSettings
-from jupyterhub.hub.web.api import groups, legacy, not_found, proxy, servers, services, shares, tokens, users, whoami
+from jupyterhub.hub.web.api import (
+    groups,
+    legacy,
+    not_found,
+    proxy,
+    reference,
+    servers,
+    services,
+    shares,
+    tokens,
+    users,
+    whoami,
+)
 from jupyterhub.hub.web.api import hub as hub_api
 from jupyterhub.hub.web.oauth.authorize import AuthorizeHandler
 from jupyterhub.hub.web.oauth.metadata import WELL_KNOWN, MetadataHandler
@@ -31,8 +43,8 @@ from jupyterhub.hub.web.render import STATIC_FILES
 
 Route = tuple[Any, ...]
 
-#: below ``hub/api``
-API: list[tuple[str, type[RequestHandler]]] = [
+#: below ``hub/api``; what the OpenAPI document describes
+_DESCRIBED: list[tuple[str, type[RequestHandler]]] = [
     (r"/oauth2/authorize", AuthorizeHandler),
     (r"/oauth2/token", TokenHandler),
     *hub_api.HANDLERS,
@@ -45,6 +57,10 @@ API: list[tuple[str, type[RequestHandler]]] = [
     *shares.HANDLERS,
     *proxy.HANDLERS,
     *legacy.HANDLERS,
+]
+API: list[Route] = [
+    *_DESCRIBED,
+    *reference.handlers(_DESCRIBED, beside=[(WELL_KNOWN, MetadataHandler)]),
     *not_found.HANDLERS,
 ]
 

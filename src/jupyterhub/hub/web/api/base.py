@@ -3,7 +3,8 @@
 Who asks, and whether they may, is decided in ``hub/web/entry.py``; which error gives which status in
 ``hub/web/errors.py``.
 
-A handler class says what its methods take and give in ``operations``; the OpenAPI document is made of that.
+A handler class says what its methods take and give in ``operations``; the OpenAPI document is made of that, of the
+routes and of the scopes at the door (``hub/web/openapi.py``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from jupyterhub.hub.requester import Requester
-from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web import bodies, queries
 from jupyterhub.hub.web.handler import HubHandler
+from jupyterhub.hub.web.models import Page
 from jupyterhub.words.errors import Invalid
 from jupyterhub.words.models import Json, Window
 
@@ -28,17 +31,52 @@ T = TypeVar("T")
 PAGINATION_TYPE = "application/jupyterhub-pagination+json"
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one endpoint, as the OpenAPI document describes it."""
+class Absent(Enum):
+    """What it means if a request has no body."""
 
-    summary: str
-    #: what is in the request's body; None: nothing
-    body: type | None = None
-    body_required: bool = False
-    #: status of success → name of the model in the answer, None for an empty one
-    answers: Mapping[int, str | None] = field(default_factory=dict)
-    paginated: bool = False
+    REFUSED = "refused"
+    #: no body, or null: nothing is given
+    ALLOWED = "allowed"
+    #: so do ``false``, ``0``, ``""`` and ``[]``
+    FALSY = "falsy"
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An answer, or a body, that is no JSON."""
+
+    media_type: str
+    description: str = ""
+    #: the type of the parts that it consists of
+    parts: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one endpoint. What is not said here follows from the route and from ``needs_scope``."""
+
+    summary: str = field(kw_only=False)
+    #: what is in the request's body, a dataclass of ``bodies`` as a rule; None: nothing
+    body: Any = field(default=None, kw_only=False)
+    #: more that people should know, in sentences
+    description: str = ""
+    without_body: Absent = Absent.ALLOWED
+    query: type | None = None
+    #: status of success → type of the JSON in the answer, None for an empty one
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    #: status of a refusal → when, if there is more to say than what follows from scopes, path and body
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    #: who may, if the method looks itself: scopes, one of which is enough; () for any token or cookie, None for anybody
+    scopes: tuple[str, ...] | None = None
+    #: the same in words
+    access: str = ""
+    #: plugins may answer with any other status too
+    any_status: bool = False
+
+
+def paged(things: Any) -> Any:
+    """Give the type of a list that comes in pages for those who ask for them, and bare for others."""
+    return things | Page[things]
 
 
 class APIHandler(HubHandler):
@@ -73,10 +111,13 @@ class APIHandler(HubHandler):
         value = self.body()
         return bodies.read(shape, {} if value is None else value)
 
-    def flag(self, name: str) -> bool:
-        """Say whether a query argument is there with a value other than ``0`` and ``false``."""
-        value = self.get_query_argument(name, None)
-        return value is not None and value.lower() not in ("0", "false")
+    def read_lenient_body(self, shape: type[T]) -> T:
+        """Give the body as ``shape``; so does anything that is false in Python, as ever."""
+        return bodies.read(shape, self.body() or {})
+
+    def read_query(self, shape: type[T]) -> T:
+        """Give the arguments of the query as ``shape``."""
+        return queries.read(shape, lambda name: self.get_query_argument(name, None, strip=False))
 
     @property
     def asking(self) -> Requester:
@@ -97,17 +138,9 @@ class APIHandler(HubHandler):
         settings = self.house.settings
         longest = settings.api_page_max_limit
         default = settings.api_page_default_limit if self.accepts_pagination else longest
-        offset, limit = self._number("offset", 0), self._number("limit", default)
-        return Window(offset=min(offset, 2**53), limit=min(max(limit, 1), longest))
-
-    def _number(self, name: str, default: int) -> int:
-        text = self.get_query_argument(name, None)
-        if text is None:
-            return default
-        try:
-            return abs(int(text))
-        except ValueError as error:
-            raise Invalid(f"The query argument {name!r} must be a whole number.") from error
+        asked = self.read_query(queries.Paging)
+        limit = default if asked.limit is None else abs(asked.limit)
+        return Window(offset=min(abs(asked.offset), 2**53), limit=min(max(limit, 1), longest))
 
     def answer_list(
         self, items: Sequence[Json] | Mapping[str, Json], total: int, window: Window, *, always_wrapped: bool = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web import bodies, models, queries
 from jupyterhub.hub.web.answers import group_model
-from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation, paged
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.words.errors import Invalid
 
@@ -12,16 +12,23 @@ from jupyterhub.words.errors import Invalid
 class GroupList(APIHandler):
     metrics_name = "jupyterhub.apihandlers.groups.GroupListAPIHandler"
     operations = {
-        "get": Operation("List groups", answers={200: "Group"}, paginated=True),
-        "post": Operation("Make groups", bodies.NewGroups, body_required=True, answers={201: "Group"}),
+        "get": Operation("List groups", query=queries.Paging, answers={200: paged(list[models.Group])}),
+        "post": Operation(
+            "Make groups",
+            bodies.NewGroups,
+            description="All of them are made, or none.",
+            without_body=Absent.REFUSED,
+            answers={201: list[models.Group]},
+            refusals={400: "A user does not exist.", 409: "One of the groups exists."},
+        ),
     }
 
     @needs_scope("list:groups")
     async def get(self) -> None:
         window = self.window()
         groups, total = await self.house.groups.page(self.asking.list_filter("list:groups"), window=window)
-        models = [model for group in groups if (model := group_model(group, self.asking.scopes))]
-        self.answer_list(models, total, window)
+        shown = [model for group in groups if (model := group_model(group, self.asking.scopes))]
+        self.answer_list(shown, total, window)
 
     @needs_scope("admin:groups")
     async def post(self) -> None:
@@ -33,8 +40,13 @@ class GroupList(APIHandler):
 class OneGroup(APIHandler):
     metrics_name = "jupyterhub.apihandlers.groups.GroupAPIHandler"
     operations = {
-        "get": Operation("Read a group", answers={200: "Group"}),
-        "post": Operation("Make a group", bodies.NewGroup, answers={201: "Group"}),
+        "get": Operation("Read a group", answers={200: models.Group}),
+        "post": Operation(
+            "Make a group",
+            bodies.NewGroup,
+            answers={201: models.Group},
+            refusals={400: "A user does not exist.", 409: "The group exists."},
+        ),
         "delete": Operation("Delete a group", answers={204: None}),
     }
 
@@ -57,8 +69,22 @@ class OneGroup(APIHandler):
 class GroupMembers(APIHandler):
     metrics_name = "jupyterhub.apihandlers.groups.GroupUsersAPIHandler"
     operations = {
-        "post": Operation("Add users to a group", bodies.Members, body_required=True, answers={200: "Group"}),
-        "delete": Operation("Take users out of a group", bodies.Members, body_required=True, answers={200: "Group"}),
+        "post": Operation(
+            "Add users to a group",
+            bodies.Members,
+            description="Who is a member already stays one.",
+            without_body=Absent.REFUSED,
+            answers={200: models.Group},
+            refusals={400: "A user does not exist."},
+        ),
+        "delete": Operation(
+            "Take users out of a group",
+            bodies.Members,
+            description="Who is no member is passed over.",
+            without_body=Absent.REFUSED,
+            answers={200: models.Group},
+            refusals={400: "A user does not exist."},
+        ),
     }
 
     @needs_scope("groups")
@@ -78,7 +104,9 @@ class GroupMembers(APIHandler):
 class GroupProperties(APIHandler):
     metrics_name = "jupyterhub.apihandlers.groups.GroupPropertiesAPIHandler"
     operations = {
-        "put": Operation("Replace the properties of a group", dict, body_required=True, answers={200: "Group"}),
+        "put": Operation(
+            "Replace the properties of a group", dict, without_body=Absent.REFUSED, answers={200: models.Group}
+        ),
     }
 
     @needs_scope("groups")

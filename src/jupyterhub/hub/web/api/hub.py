@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from jupyterhub.hub import metrics
 from jupyterhub.hub.info import hub_info
-from jupyterhub.hub.web import bodies
-from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web import bodies, models
+from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation, Raw
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.hub.web.handler import HubHandler
-from jupyterhub.words.errors import Denied, Invalid
-from jupyterhub.words.models import Json
+from jupyterhub.words.errors import Denied
 from jupyterhub.words.version import __version__
 
 
@@ -17,7 +16,7 @@ class Root(APIHandler):
     """Tells anybody, from any site, which version runs here."""
 
     metrics_name = "jupyterhub.apihandlers.hub.RootAPIHandler"
-    operations = {"get": Operation("Read the version", answers={200: "Version"})}
+    operations = {"get": Operation("Read the version", answers={200: models.Version})}
     identifies = False
 
     def set_default_headers(self) -> None:
@@ -30,7 +29,7 @@ class Root(APIHandler):
 
 class Info(APIHandler):
     metrics_name = "jupyterhub.apihandlers.hub.InfoAPIHandler"
-    operations = {"get": Operation("Read what runs here", answers={200: "Info"})}
+    operations = {"get": Operation("Read what runs here", answers={200: models.Info})}
 
     @needs_scope("read:hub")
     async def get(self) -> None:
@@ -45,30 +44,30 @@ class Info(APIHandler):
 
 class Shutdown(APIHandler):
     metrics_name = "jupyterhub.apihandlers.hub.ShutdownAPIHandler"
-    operations = {"post": Operation("Shut the hub down", bodies.Shutdown, answers={202: "Message"})}
+    operations = {
+        "post": Operation(
+            "Shut the hub down", bodies.Shutdown, without_body=Absent.FALSY, answers={202: models.Message}
+        )
+    }
 
     @needs_scope("shutdown")
     async def post(self) -> None:
-        body = self.body() or {}
-        if not isinstance(body, dict):
-            raise Invalid("The body of a shutdown is an object with 'proxy' and 'servers'.")
-        cleanup_proxy, cleanup_servers = _flag(body, "proxy"), _flag(body, "servers")
+        body = self.read_lenient_body(bodies.Shutdown)
         self.answer({"message": "Shutting down Hub"}, status=202)
-        self.house.shutdown(proxy=cleanup_proxy, servers=cleanup_servers)
-
-
-def _flag(body: dict[str, Json], key: str) -> bool | None:
-    value = body.get(key)
-    # 0 and 1 pass, as they always did
-    if value is not None and value not in (True, False):
-        raise Invalid(f"Wrong request body: {key} must be true or false, not {bodies.kind_of(value)}.")
-    return None if value is None else bool(value)
+        self.house.shutdown(
+            proxy=None if body.proxy is None else bool(body.proxy),
+            servers=None if body.servers is None else bool(body.servers),
+        )
 
 
 class Health(HubHandler):
     """Says that the hub answers, and nothing else."""
 
     metrics_name = "jupyterhub.handlers.pages.HealthCheckHandler"
+    operations = {
+        "get": Operation("Say that the hub answers", answers={200: None}),
+        "head": Operation("Say that the hub answers, in fewer words", answers={200: None}),
+    }
     identifies = False
 
     def get(self) -> None:
@@ -82,6 +81,14 @@ class Metrics(HubHandler):
     """All metrics, for Prometheus. A page as far as its errors go, though machines read it."""
 
     metrics_name = "jupyterhub.handlers.metrics.MetricsHandler"
+    operations = {
+        "get": Operation(
+            "Read the metrics",
+            answers={200: Raw("text/plain", "The text format of Prometheus")},
+            scopes=("read:metrics",),
+            access="Open to anybody with `c.JupyterHub.authenticate_prometheus = False`.",
+        )
+    }
     accepts_token = True
 
     async def get(self) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from jupyterhub.hub.web.api.base import Operation
+from jupyterhub.hub.web import models, queries
+from jupyterhub.hub.web.api.base import Operation, Raw
 from jupyterhub.hub.web.api.whoami import IdentityHandler
 from jupyterhub.hub.web.entry import NOBODY
 from jupyterhub.words.errors import Denied, NotFound
+
+_ACCESS = "What is answered is limited by the scopes of the token that asks. Cookies do not count."
 
 
 class _Authorizations(IdentityHandler):
@@ -23,7 +26,22 @@ class _Authorizations(IdentityHandler):
 
 class TokenOwner(_Authorizations):
     metrics_name = "jupyterhub.apihandlers.auth.TokenAPIHandler"
-    operations = {"get": Operation("Read whose token this is", answers={200: "Identity"})}
+    operations = {
+        "get": Operation(
+            "Read whose token this is",
+            description="For services of version 1. Use `GET /user` with the token itself.",
+            query=queries.ShownServers,
+            answers={200: models.User | models.Service},
+            refusals={404: "There is no such token, or it has expired."},
+            scopes=(),
+            access=_ACCESS,
+        ),
+        "post": Operation(
+            "Make a token, until version 1",
+            description="Always refused. Use `POST /users/{user_name}/tokens`.",
+            refusals={404: "Always."},
+        ),
+    }
     checks_xsrf = False
 
     async def get(self, secret: str = "") -> None:
@@ -44,7 +62,18 @@ class TokenOwner(_Authorizations):
 
 class CookieOwner(_Authorizations):
     metrics_name = "jupyterhub.apihandlers.auth.CookieAPIHandler"
-    operations = {"get": Operation("Read whose cookie this is", answers={200: "User"})}
+    operations = {
+        "get": Operation(
+            "Read whose cookie this is",
+            Raw("text/plain", "The value of the cookie, if it is not in the address"),
+            description="For services of version 1.",
+            query=queries.ShownServers,
+            answers={200: models.User},
+            refusals={404: "The cookie is not valid, or the user may not be read."},
+            scopes=(),
+            access=_ACCESS,
+        )
+    }
     checks_xsrf = False
 
     async def get(self, cookie_name: str, cookie_value: str = "") -> None:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from jupyterhub.hub.web import bodies
-from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web import bodies, models, queries
+from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation, paged
 from jupyterhub.hub.web.entry import needs_scope
-from jupyterhub.words.errors import Invalid
+
+_NO_PROXY = "The proxy does not answer."
 
 
 class ProxyRoutes(APIHandler):
     metrics_name = "jupyterhub.apihandlers.proxy.ProxyAPIHandler"
     operations = {
-        "get": Operation("List the proxy's routes", answers={200: "Routes"}, paginated=True),
-        "post": Operation("Compare the proxy's routes with what should be there, and mend them", answers={200: None}),
+        "get": Operation(
+            "List the proxy's routes",
+            description="By prefix, as the proxy has them now.",
+            query=queries.Paging,
+            answers={200: paged(dict[str, models.ProxyRoute])},
+            refusals={500: _NO_PROXY},
+        ),
+        "post": Operation(
+            "Check the proxy's routes",
+            description="Compares them with what should be there, and mends them.",
+            answers={200: None},
+            refusals={500: _NO_PROXY},
+        ),
         "patch": Operation(
-            "Say where the proxy's API is now", bodies.ProxyAddress, body_required=True, answers={200: None}
+            "Say where the proxy is",
+            bodies.ProxyAddress,
+            description="From now on, until the hub ends. The routes are checked at once.",
+            without_body=Absent.REFUSED,
+            answers={200: None},
+            refusals={500: _NO_PROXY},
         ),
     }
 
@@ -32,10 +49,7 @@ class ProxyRoutes(APIHandler):
 
     @needs_scope("proxy")
     async def patch(self) -> None:
-        value = self.body()
-        if not isinstance(value, dict) or not value:
-            raise Invalid("Say where the proxy is: an object with 'api_url' or 'auth_token'.")
-        address = bodies.read(bodies.ProxyAddress, value)
+        address = self.read_body(bodies.ProxyAddress)
         self.house.routes.use_proxy_at(api_url=address.api_url, auth_token=address.auth_token)
         await self.house.routes.check()
         self.answer()

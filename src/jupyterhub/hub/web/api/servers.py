@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from tornado.iostream import StreamClosedError
 
-from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web import bodies, models
 from jupyterhub.hub.web.answers import server_model
-from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation, Raw
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.errors import AlreadyExists, Invalid, NotFound
@@ -22,11 +22,48 @@ class UserServer(APIHandler):
 
     metrics_name = "jupyterhub.apihandlers.users.UserServerAPIHandler"
     operations = {
-        "get": Operation("Read a server", answers={200: "Server"}),
-        "put": Operation("Create a server without starting it", bodies.ServerOptions, answers={201: "Server"}),
-        "post": Operation("Start a server", bodies.ServerOptions, answers={201: None, 202: None}),
-        "patch": Operation("Change a stopped server", bodies.ServerChange, body_required=True, answers={200: "Server"}),
-        "delete": Operation("Stop a server, or remove it", bodies.StopOptions, answers={204: None, 202: None}),
+        "get": Operation("Read a server", answers={200: models.Server}),
+        "put": Operation(
+            "Create a server",
+            bodies.ServerOptions,
+            description="Without starting it.",
+            without_body=Absent.FALSY,
+            answers={201: models.Server},
+            refusals={
+                400: "Named servers are not allowed, or the user has as many as they may.",
+                409: "There is one of this name; a default server is always there.",
+            },
+        ),
+        "post": Operation(
+            "Start a server",
+            bodies.ServerOptions,
+            description="Makes it first if need be. Arguments of the query are the spawner's matter.",
+            without_body=Absent.FALSY,
+            answers={201: None, 202: None},
+            refusals={
+                400: "It runs already, it is being stopped, or a new one is not allowed.",
+                409: "The start was cancelled.",
+                429: "Too many servers are starting (`Retry-After` says when to try again), or running.",
+                500: "The start has failed.",
+            },
+            any_status=True,
+        ),
+        "patch": Operation(
+            "Change a server",
+            bodies.ServerChange,
+            description="Only while it is stopped.",
+            without_body=Absent.REFUSED,
+            answers={200: models.Server},
+            refusals={400: "It is not stopped, or a new name is not allowed.", 409: "There is one of the new name."},
+        ),
+        "delete": Operation(
+            "Stop a server",
+            bodies.StopOptions,
+            description="Or remove it. One that starts is stopped too; one that is stopped stays so.",
+            without_body=Absent.FALSY,
+            answers={204: None, 202: None},
+            refusals={400: "The default server cannot be removed, or named servers are not allowed."},
+        ),
     }
 
     @needs_scope("read:servers")
@@ -43,7 +80,7 @@ class UserServer(APIHandler):
         options = bodies.read_server_options(self.body())
         server = await self.house.servers.create(
             key,
-            display_name=options.display_name,
+            display_name=options.label,
             user_options=options.user_options,
             handler=self,
         )
@@ -56,7 +93,7 @@ class UserServer(APIHandler):
         await self.refresh_before_spawn(user)
         server = await self.house.servers.start(
             ServerKey(user_name, server_name),
-            display_name=options.display_name,
+            display_name=options.label,
             user_options=options.user_options,
             handler=self,
             wait_s=self.house.settings.slow_spawn_timeout,
@@ -83,7 +120,7 @@ class UserServer(APIHandler):
     @needs_scope("delete:servers")
     async def delete(self, user_name: str, server_name: str = "") -> None:
         user = await self.house.users.find(user_name)
-        options = bodies.read(bodies.StopOptions, self.body() or {})
+        options = self.read_lenient_body(bodies.StopOptions)
         if options.remove and not server_name:
             raise Invalid("Cannot delete the default server")
         await self.refresh_before_stop(user)
@@ -112,7 +149,7 @@ class UserServer(APIHandler):
         self.set_header("Content-Type", "text/plain")
         self.finish()
 
-    async def _model(self, server: Server, *, known_as: ServerKey | None = None) -> Mapping[str, Json]:
+    async def _model(self, server: Server, *, known_as: ServerKey | None = None) -> models.Server:
         key = known_as or server.key
         scopes = self.asking.scopes
         groups = frozenset[str]()
@@ -126,7 +163,20 @@ class SpawnProgress(APIHandler):
     """Server-sent events about a start: one JSON object per frame, nothing after the last one."""
 
     metrics_name = "jupyterhub.apihandlers.users.SpawnProgressAPIHandler"
-    operations = {"get": Operation("Follow the start of a server", answers={200: "ProgressEvent"})}
+    operations = {
+        "get": Operation(
+            "Follow the start of a server",
+            answers={
+                200: Raw(
+                    "text/event-stream",
+                    "Frames `data: {JSON}`, from the first event of the start to the last one, which says `ready` or "
+                    "`failed`. An empty frame now and then keeps the connection open.",
+                    parts=models.ProgressEvent,
+                )
+            },
+            refusals={400: "It is neither starting nor running."},
+        )
+    }
 
     @needs_scope("read:servers")
     async def get(self, user_name: str, server_name: str = "") -> None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from jupyterhub.hub.web import bodies
-from jupyterhub.hub.web.answers import share_code_model, share_code_urls, share_model
-from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web import bodies, models, queries
+from jupyterhub.hub.web.answers import made_share_code_model, share_code_model, share_model
+from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.words.models import Share, ShareCode, Window
 from jupyterhub.words.names import ServerKey
 from jupyterhub.words.unset import Unset
 
+_SHARES, _CODES = models.Page[list[models.Share]], models.Page[list[models.ShareCode]]
+
 
 class _SharesHandler(APIHandler):
     def answer_shares(self, shares: list[Share], total: int, window: Window) -> None:
-        models = [share_model(share, self.house.settings) for share in shares]
-        self.answer_list(models, total, window, always_wrapped=True)
+        shown = [share_model(share, self.house.settings) for share in shares]
+        self.answer_list(shown, total, window, always_wrapped=True)
 
     def answer_codes(self, codes: list[ShareCode], total: int, window: Window) -> None:
-        models = [share_code_model(code, self.house.settings) for code in codes]
-        self.answer_list(models, total, window, always_wrapped=True)
+        shown = [share_code_model(code, self.house.settings) for code in codes]
+        self.answer_list(shown, total, window, always_wrapped=True)
 
 
 class SharesOfOwner(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.UserShareListAPIHandler"
-    operations = {"get": Operation("List the shares of a user's servers", answers={200: "Share"}, paginated=True)}
+    operations = {"get": Operation("List the shares of a user's servers", query=queries.Paging, answers={200: _SHARES})}
 
     @needs_scope("read:shares")
     async def get(self, user_name: str) -> None:
@@ -34,9 +36,25 @@ class SharesOfOwner(_SharesHandler):
 class SharesOfServer(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.ServerShareAPIHandler"
     operations = {
-        "get": Operation("List the shares of a server", answers={200: "Share"}, paginated=True),
-        "post": Operation("Share a server", bodies.Recipient, body_required=True, answers={200: "Share"}),
-        "patch": Operation("Take back a share", bodies.Recipient, body_required=True, answers={200: "Share"}),
+        "get": Operation("List the shares of a server", query=queries.Paging, answers={200: _SHARES}),
+        "post": Operation(
+            "Share a server",
+            bodies.Recipient,
+            description="Adds to what is shared with them already. Scopes without a filter are limited to the server.",
+            without_body=Absent.REFUSED,
+            answers={200: models.Share},
+            refusals={
+                400: "There is nobody of this name, or the scopes are not for this server.",
+                403: "You do not hold the scopes yourself, or may not read the name of who gets them.",
+            },
+        ),
+        "patch": Operation(
+            "Take back a share",
+            bodies.Recipient,
+            description="Scopes are taken back as they are written, filter included; without any, all of them.",
+            without_body=Absent.REFUSED,
+            answers={200: models.Share | models.NothingShared},
+        ),
         "delete": Operation("Take back all shares of a server", answers={204: None}),
     }
 
@@ -74,7 +92,7 @@ class SharesOfServer(_SharesHandler):
 
 class SharedWithUser(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.UserSharedListAPIHandler"
-    operations = {"get": Operation("List what is shared with a user", answers={200: "Share"}, paginated=True)}
+    operations = {"get": Operation("List what is shared with a user", query=queries.Paging, answers={200: _SHARES})}
 
     @needs_scope("read:users:shares")
     async def get(self, user_name: str) -> None:
@@ -85,8 +103,8 @@ class SharedWithUser(_SharesHandler):
 class ShareWithUser(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.UserSharedAPIHandler"
     operations = {
-        "get": Operation("Read what of a server is shared with a user", answers={200: "Share"}),
-        "delete": Operation("Leave a share", answers={204: None}),
+        "get": Operation("Read what of a server is shared with a user", answers={200: models.Share}),
+        "delete": Operation("Give up what is shared with a user", answers={204: None}),
     }
 
     @needs_scope("read:users:shares")
@@ -102,7 +120,7 @@ class ShareWithUser(_SharesHandler):
 
 class SharedWithGroup(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.GroupSharedListAPIHandler"
-    operations = {"get": Operation("List what is shared with a group", answers={200: "Share"}, paginated=True)}
+    operations = {"get": Operation("List what is shared with a group", query=queries.Paging, answers={200: _SHARES})}
 
     @needs_scope("read:groups:shares")
     async def get(self, group_name: str) -> None:
@@ -113,8 +131,8 @@ class SharedWithGroup(_SharesHandler):
 class ShareWithGroup(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.GroupSharedAPIHandler"
     operations = {
-        "get": Operation("Read what of a server is shared with a group", answers={200: "Share"}),
-        "delete": Operation("Leave a share", answers={204: None}),
+        "get": Operation("Read what of a server is shared with a group", answers={200: models.Share}),
+        "delete": Operation("Give up what is shared with a group", answers={204: None}),
     }
 
     @needs_scope("read:groups:shares")
@@ -130,7 +148,13 @@ class ShareWithGroup(_SharesHandler):
 
 class CodesOfOwner(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.UserShareCodeListAPIHandler"
-    operations = {"get": Operation("List the codes of a user's servers", answers={200: "ShareCode"}, paginated=True)}
+    operations = {
+        "get": Operation(
+            "List the codes of a user's servers",
+            query=queries.Paging,
+            answers={200: _CODES},
+        )
+    }
 
     @needs_scope("read:shares")
     async def get(self, user_name: str) -> None:
@@ -141,9 +165,19 @@ class CodesOfOwner(_SharesHandler):
 class CodesOfServer(_SharesHandler):
     metrics_name = "jupyterhub.apihandlers.shares.ServerShareCodeAPIHandler"
     operations = {
-        "get": Operation("List the codes of a server", answers={200: "ShareCode"}, paginated=True),
-        "post": Operation("Make a code", bodies.NewShareCode, answers={200: "NewShareCode"}),
-        "delete": Operation("Revoke a code, or all of a server", answers={204: None}),
+        "get": Operation("List the codes of a server", query=queries.Paging, answers={200: _CODES}),
+        "post": Operation(
+            "Make a code",
+            bodies.NewShareCode,
+            answers={200: models.MadeShareCode},
+            refusals={400: "The scopes are not for this server.", 403: "You do not hold the scopes yourself."},
+        ),
+        "delete": Operation(
+            "Revoke codes",
+            query=queries.CodeChoice,
+            answers={204: None},
+            refusals={404: "There is no such code, or server."},
+        ),
     }
 
     @needs_scope("read:shares")
@@ -161,17 +195,16 @@ class CodesOfServer(_SharesHandler):
             expires_in_s=None if isinstance(body.expires_in, Unset) else body.expires_in,
             requester=self.asking,
         )
-        settings = self.house.settings
-        self.answer(share_code_model(code, settings) | share_code_urls(secret, settings))
+        self.answer(made_share_code_model(code, secret, self.house.settings))
 
     @needs_scope("shares")
     async def delete(self, user_name: str, server_name: str) -> None:
         key = ServerKey(user_name, server_name)
-        secret, code_id = self.get_query_argument("code", None), self.get_query_argument("id", None)
-        if secret is None and code_id is None:
+        chosen = self.read_query(queries.CodeChoice)
+        if chosen.code is None and chosen.id is None:
             await self.house.shares.delete_codes(key)
         else:
-            await self.house.shares.delete_code(key, secret=secret, code_id=code_id)
+            await self.house.shares.delete_code(key, secret=chosen.code, code_id=chosen.id)
         self.answer(status=204)
 
 

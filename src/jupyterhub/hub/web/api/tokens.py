@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tornado.web import HTTPError
 
-from jupyterhub.hub.web import bodies
+from jupyterhub.hub.web import bodies, models
 from jupyterhub.hub.web.answers import token_model
-from jupyterhub.hub.web.api.base import APIHandler, Operation
+from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation
 from jupyterhub.hub.web.entry import NOBODY, needs_scope
 from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.errors import Denied, HubError
@@ -16,8 +16,17 @@ from jupyterhub.words.models import Json
 class TokenList(APIHandler):
     metrics_name = "jupyterhub.apihandlers.users.UserTokenListAPIHandler"
     operations = {
-        "get": Operation("List the tokens of a user", answers={200: "TokenList"}),
-        "post": Operation("Make a token", bodies.NewToken, answers={201: "NewToken"}),
+        "get": Operation("List the tokens of a user", answers={200: models.Tokens}),
+        "post": Operation(
+            "Make a token",
+            bodies.NewToken,
+            without_body=Absent.FALSY,
+            answers={201: models.MadeToken},
+            refusals={400: "There is no such scope or role, or its owner does not have it."},
+            scopes=("tokens",),
+            access="Without a token or cookie, credentials of the user in `auth` do. Whether there is such a user is "
+            "not told: every refusal is a 403.",
+        ),
     }
     #: a stranger has to bring a password in the body, which no foreign site knows
     checks_xsrf_of_strangers = False
@@ -47,7 +56,8 @@ class TokenList(APIHandler):
             roles=body.roles,
             requester=self.requester,
         )
-        self.answer(token_model(details) | {"token": secret}, status=201)
+        made: models.MadeToken = {**token_model(details), "token": secret}
+        self.answer(made, status=201)
 
     async def _log_in(self, user_name: str, value: Json) -> None:
         """See that the credentials in the body are those of this user, who must exist."""
@@ -77,7 +87,7 @@ class TokenList(APIHandler):
 class OneToken(APIHandler):
     metrics_name = "jupyterhub.apihandlers.users.UserTokenAPIHandler"
     operations = {
-        "get": Operation("Read a token", answers={200: "Token"}),
+        "get": Operation("Read a token", answers={200: models.Token}),
         "delete": Operation("Revoke a token", answers={204: None}),
     }
 

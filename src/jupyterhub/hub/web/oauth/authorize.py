@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jupyterhub.hub.oauth.provider import Confirmation
-from jupyterhub.hub.web import next_url
+from jupyterhub.hub.web import bodies, next_url, queries
+from jupyterhub.hub.web.api.base import Operation, Raw
 from jupyterhub.hub.web.entry import NOBODY
 from jupyterhub.hub.web.handler import HubHandler
 from jupyterhub.words.errors import Denied
@@ -13,6 +14,28 @@ class AuthorizeHandler(HubHandler):
     """A page in spite of its address: cookies only, errors as HTML."""
 
     metrics_name = "jupyterhub.apihandlers.auth.OAuthAuthorizeHandler"
+    operations = {
+        "get": Operation(
+            "Ask whether a client may act for the user",
+            description="A page for browsers: servers and services send their visitors here (RFC 6749 §4.1.1).",
+            query=queries.Authorization,
+            answers={200: Raw("text/html"), 302: None},
+            refusals={400: "The client or where it wants the browser to go is not known."},
+            access="For users who are logged in; others are sent to log in.",
+        ),
+        "post": Operation(
+            "Let a client act for the user",
+            Raw("application/x-www-form-urlencoded", parts=bodies.Consent),
+            description="What the page sends when the user agrees.",
+            query=queries.Authorization,
+            answers={302: None},
+            refusals={
+                400: "The client or where it wants the browser to go is not known.",
+                403: "The request does not come from the page.",
+            },
+            access="For users who are logged in.",
+        ),
+    }
 
     async def get(self) -> None:
         if self.requester is None:

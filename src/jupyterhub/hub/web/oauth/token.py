@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from jupyterhub.hub.web import bodies, models
+from jupyterhub.hub.web.api.base import Absent, Operation, Raw
 from jupyterhub.hub.web.handler import HubHandler
 
 
 class TokenHandler(HubHandler):
     """Clients prove themselves in the body: no cookie and no header counts, so there is nothing to forge."""
 
+    operations = {
+        "post": Operation(
+            "Exchange a code for an access token",
+            Raw("application/x-www-form-urlencoded", parts=bodies.CodeExchange),
+            description="For servers and services whose visitor has come back from the authorization page (RFC 6749 "
+            "§4.1.3). Clients prove themselves by what is in the body.",
+            without_body=Absent.REFUSED,
+            answers={200: models.AccessToken, 400: models.OAuthError, 401: models.OAuthError},
+        )
+    }
     is_api = True
     accepts_cookie = False
     checks_xsrf = False
