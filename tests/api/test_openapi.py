@@ -17,6 +17,7 @@ from jupyterhub.hub.web import answers, bodies, openapi, queries, urls
 from jupyterhub.hub.web.api import not_found
 from jupyterhub.hub.web.entry import NEEDED
 from jupyterhub.hub.web.oauth.metadata import WELL_KNOWN, MetadataHandler
+from jupyterhub.hub.web.render import StaticFiles, Templates
 from jupyterhub.rbac.scopes import SCOPES, ScopeRegistry
 
 from .calls import serving
@@ -191,3 +192,17 @@ async def test_it_is_made_when_it_is_asked_for(api, monkeypatch):
     for _ in range(3):
         assert (await api("GET", "openapi.json")).json()["openapi"] == "3.1.0"
     assert made == [1]
+
+
+async def test_the_page_shows_every_operation_and_runs_nothing_inline(database):
+    async with small_house(database, hub_prefix="/jupyter/hub/") as house, serving(house) as api:
+        house.templates = Templates(template_paths=[], static=StaticFiles(url_prefix="/jupyter/hub/static/"))
+        r = await api("GET", "docs", token=None)
+        assert r.status_code == 200 and r.headers["Content-Type"].startswith("text/html")
+        policy = r.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        for _, _, operation in documented():
+            assert f'id="{operation["operationId"]}"' in r.text
+        assert set(re.findall(r'href="#([^"]+)"', r.text)) <= set(re.findall(r'id="([^"]+)"', r.text))
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)", r.text)
+        assert set(re.findall(r'(?:src|<link[^>]*href)="(/[^"?]*)', r.text)) and "http://" not in r.text

@@ -43,7 +43,7 @@ TAGS: Mapping[str, tuple[str, str]] = {
     "token": ("OAuth", ""),
     "metadata": ("OAuth", ""),
     "legacy": ("Legacy", "For services of version 1."),
-    "reference": ("Reference", "What you are reading."),
+    "reference": ("Reference", "What you are reading, and the same for programs."),
 }
 
 #: path parameter → what it is
@@ -308,10 +308,16 @@ class _Writer:
             return {"description": phrase}
         if not isinstance(kind, Raw):
             return {"description": phrase, "content": {"application/json": {"schema": self.schemas.of(kind)}}}
-        content: Document = {"schema": {"type": "string"}}
+        schema: Schema = {"type": "string"}
         if kind.parts is not None:
-            content["x-parts"] = self.schemas.of(kind.parts)
-        return {"description": kind.description or phrase, "content": {kind.media_type: content}}
+            # each event, as OpenAPI 3.2 describes them; 3.1 has no words for streams
+            data = {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": self.schemas.of(kind.parts),
+            }
+            schema = {"type": "object", "properties": {"data": data}, "required": ["data"]}
+        return {"description": kind.description or phrase, "content": {kind.media_type: {"schema": schema}}}
 
     def _refusals(self) -> dict[int, str]:
         """Say which refusals there are: those that follow from what is known, and those that the operation adds."""

@@ -69,7 +69,7 @@ class Authorization:
     """RFC 6749 §4.1.1, RFC 7636 §4.3; read by oauthlib, not here."""
 
     client_id: str
-    redirect_uri: Annotated[str, Is(format="uri-reference")]
+    redirect_uri: str
     response_type: Annotated[str, Is(one_of=("code",))]
     scope: Annotated[str | None, "Scopes, separated by spaces"] = None
     state: Annotated[str | None, "Comes back with the browser"] = None

@@ -5,8 +5,6 @@ Only for callers with a token of their own in the header; what they learn is lim
 
 from __future__ import annotations
 
-from typing import Any
-
 from jupyterhub.hub.web import models, queries
 from jupyterhub.hub.web.api.base import Operation, Raw
 from jupyterhub.hub.web.api.whoami import IdentityHandler
@@ -55,7 +53,7 @@ class TokenOwner(_Authorizations):
         else:
             self.answer(await self.service_identity(inspected.name, self.asking.scopes))
 
-    def post(self, *args: Any) -> None:
+    def post(self, secret: str = "") -> None:
         # removed in version 2: POST /users/{name}/tokens
         raise NotFound()
 
