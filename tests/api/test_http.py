@@ -50,8 +50,11 @@ async def test_unknown_addresses_answer_404_in_json(api, token):
         ("HEAD", "users"),
     ],
 )
-async def test_wrong_methods_answer_405(api, method, path):
-    assert (await api(method, path)).status_code == 405
+async def test_wrong_methods_answer_405_and_say_which_are_right(api, method, path):
+    r = await api(method, path)
+    assert r.status_code == 405
+    allowed = r.headers["Allow"].split(", ")
+    assert "OPTIONS" in allowed and method not in allowed and len(allowed) > 1
 
 
 async def test_options_are_answered_to_anybody(api):

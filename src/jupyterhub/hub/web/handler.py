@@ -518,6 +518,8 @@ class HubHandler(RequestHandler):
             by_token = self.requester is not None and not self.requester.by_cookie
             problem = "insufficient_scope" if by_token else "invalid_token"
             self.set_header("WWW-Authenticate", f'Bearer realm="JupyterHub", error="{problem}"')
+        if answer.status == 405:
+            self.set_header("Allow", ", ".join(self._other_methods()))  # RFC 9110 §15.5.6
         if self._should_not_send_content(status_code):
             self.finish()
         elif self.is_api:
@@ -527,6 +529,15 @@ class HubHandler(RequestHandler):
         else:
             self.set_header("Content-Type", "text/html; charset=UTF-8")
             self.finish(self._error_page(answer, error))
+
+    def _other_methods(self) -> list[str]:
+        """Give the methods that this address has, but for the one that was just refused."""
+        unimplemented = RequestHandler.get  # what tornado has for every method until a class has its own
+        return [
+            method
+            for method in self.SUPPORTED_METHODS
+            if method != self.request.method and getattr(type(self), method.lower()) is not unimplemented
+        ]
 
     def _error_page(self, answer: ErrorAnswer, error: BaseException | None) -> str:
         try:

@@ -60,6 +60,13 @@ PARAMETERS: Mapping[str, str] = {
     "cookie_value": "Its value",
 }
 
+#: path parameter → what it means if a path does not have it
+_LEFT_OUT: Mapping[str, str] = {
+    "server_name": "the default one",
+    "secret": "which is not given",
+    "cookie_value": "which is in the body",
+}
+
 #: path parameter → what a scope can be limited to; the same as ``entry`` finds in the arguments of a method
 _TARGETS: Mapping[str, str] = {
     "server_name": "server",
@@ -203,7 +210,7 @@ class _Writer:
         written: Document = {
             "operationId": self._id(),
             "tags": [TAGS[module][0]],
-            "summary": operation.summary,
+            "summary": operation.summary + "".join(f" ({_LEFT_OUT[name]})" for name in self.endpoint.left_out),
             "description": " ".join(filter(None, [operation.description, self._access()])),
         }
         parameters = self._query()
