@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from jupyterhub.hub.web import openapi, openapi_page
 from jupyterhub.hub.web.api.base import APIHandler, Operation, Raw
 from jupyterhub.hub.web.handler import HubHandler
 from jupyterhub.hub.web.models import Object
+
+Route = tuple[Any, ...]
 
 
 class _Described(HubHandler):
@@ -16,11 +18,13 @@ class _Described(HubHandler):
 
     identifies = False
 
-    def initialize(self, routes: Sequence[openapi.Route], beside: Sequence[openapi.Route]) -> None:
+    def initialize(self, routes: Sequence[Route], beside: Sequence[Route]) -> None:
         self.routes, self.beside = routes, beside
 
     @property
-    def document(self) -> openapi.Document:
+    def document(self) -> dict[str, Any]:
+        from jupyterhub.hub.web import openapi  # no hub starts later because somebody may ask
+
         return openapi.document(
             self.routes, beside=self.beside, hub_prefix=self.hub_settings.hub_prefix, registry=self.house.registry
         )
@@ -54,16 +58,18 @@ class PageHandler(_Described):
     async def get(self) -> None:
         kept = self.application.settings
         if "openapi_page" not in kept:
+            from jupyterhub.hub.web import openapi_page
+
             prefix = self.hub_settings.hub_prefix
             page = openapi_page.page_of(self.document)
             kept["openapi_page"] = await self.house.templates.render("api-docs.html", base_url=prefix, page=page)
         self.finish(kept["openapi_page"])
 
 
-def handlers(routes: Sequence[openapi.Route], *, beside: Sequence[openapi.Route]) -> list[openapi.Route]:
+def handlers(routes: Sequence[Route], *, beside: Sequence[Route]) -> list[Route]:
     """Give the routes of the description of these routes; it describes itself as well."""
     described = [*routes]
     given = {"routes": described, "beside": beside}
-    own: list[openapi.Route] = [(r"/openapi.json", DocumentHandler, given), (r"/docs", PageHandler, given)]
+    own: list[Route] = [(r"/openapi.json", DocumentHandler, given), (r"/docs", PageHandler, given)]
     described.extend(own)
     return own
