@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -33,6 +34,7 @@ from jupyterhub.hub.login import Logins
 from jupyterhub.hub.managed_services import ManagedServices
 from jupyterhub.hub.oauth.provider import OAuthProvider
 from jupyterhub.hub.periodic_metrics import PeriodicMetricsCollector
+from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import Views
 from jupyterhub.hub.replicas.heartbeat import Heartbeat, new_hub_id
 from jupyterhub.hub.replicas.leader import Leadership
@@ -48,7 +50,9 @@ from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.shares import Shares
 from jupyterhub.hub.spawners import Spawners
 from jupyterhub.hub.store import schema
+from jupyterhub.hub.store.legacy_session import legacy_session
 from jupyterhub.hub.store.notices import Notices
+from jupyterhub.hub.store.orm import use_custom_scopes
 from jupyterhub.hub.store.store import Store
 from jupyterhub.hub.store.wire import Wire
 from jupyterhub.hub.tokens import Tokens
@@ -111,7 +115,9 @@ async def make_token(app: JupyterHub, user_name: str) -> str:
     store = await open_store(app)
     try:
         registry = ScopeRegistry.default().with_custom(settings.custom_scopes)
-        authenticator = app.authenticator_class(parent=app)
+        authenticator = await call(
+            "Authenticator()", app.authenticator_class, parent=app, _deprecated_db_session=legacy_session(store)
+        )
         await initial.load(
             store=store, settings=settings, registry=registry, authenticator=authenticator, on_command_line=True
         )
@@ -180,7 +186,10 @@ async def _build(
     app: JupyterHub, settings: HubSettings, store: Store, ending: Ending, inherited: Inherited | None
 ) -> RunningHub:
     registry = ScopeRegistry.default().with_custom(settings.custom_scopes)
-    authenticator = app.authenticator_class(parent=app)
+    app.db = session = legacy_session(store)
+    app.session_factory = lambda: session
+    use_custom_scopes(settings.custom_scopes)
+    authenticator = await call("Authenticator()", app.authenticator_class, parent=app, _deprecated_db_session=session)
     app.authenticator = authenticator
     hub_object = make_hub_object(settings)
     app.hub = hub_object
@@ -188,6 +197,8 @@ async def _build(
     tornado_settings: dict[str, Any] = dict(settings.tornado_settings)
     app.eventlog = make_event_logger(app)
     views = Views(settings=settings, hub=hub_object, authenticator=authenticator, tornado_settings=tornado_settings)
+    views.db = session
+    app.users = views.users
     auth_states = AuthStates(store=store, authenticator=authenticator)
     views.load_auth_state, views.save_auth_state = auth_states.load, auth_states.save
     requesters = Requesters(store, registry)
@@ -197,19 +208,21 @@ async def _build(
     # the proxy starts itself again when it dies, and then asks for its routes
     proxy.restore_routes_hook = routes.check
     notices = Notices()
+    spawners = Spawners(
+        spawner_class=settings.spawner_class,
+        settings=settings,
+        views=views,
+        authenticator=authenticator,
+        config=app.config,
+    )
+    views.make_spawner = spawners.make
     tools = Tools(
         store=store,
         notices=notices,
         settings=settings,
         registry=registry,
         requesters=requesters,
-        spawners=Spawners(
-            spawner_class=settings.spawner_class,
-            settings=settings,
-            views=views,
-            authenticator=authenticator,
-            config=app.config,
-        ),
+        spawners=spawners,
         views=views,
         routes=routes,
         authenticator=authenticator,
@@ -266,6 +279,7 @@ async def _build(
         templates=templates,
         shutdown=shutdown,
     )
+    views.delete_user = partial(house.users.delete, requester=None)
     hub = RunningHub(app=app, house=house, ending=ending, proxy=proxy, inherited=inherited, supervised=supervised)
     return hub
 
@@ -287,6 +301,7 @@ def make_hub_object(settings: HubSettings) -> objects.Hub:
 
 def make_proxy(app: JupyterHub, settings: HubSettings, hub: objects.Hub) -> Any:
     proxy = settings.proxy_class(
+        db_factory=app.session_factory,
         public_url=settings.bind_url,
         parent=app,
         app=app,
@@ -440,7 +455,7 @@ class RunningHub:
         for key in loaded.blocked_with_servers:
             log.warning("stopping the server %s: its owner is blocked", key)
             await house.servers.stop_quietly(key)
-        self._listen(sockets)
+        await self._listen(sockets)
         if await self._leadership.is_ours():
             await self._managed.start_all(self._services)
             self._services_run = True
@@ -462,16 +477,17 @@ class RunningHub:
                 f"The proxy does not answer at its API: {error}. Start it, or correct its api_url and auth_token."
             ) from error
 
-    def _listen(self, sockets: Sequence[socket.socket]) -> None:
+    async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         settings = self._house.settings
         trusted = list(settings.trusted_downstream_ips)
-        self._server = HTTPServer(self._application(), xheaders=True, trusted_downstream=trusted)
+        application = await self._application()
+        self._server = HTTPServer(application, xheaders=True, trusted_downstream=trusted)
         self._server.add_sockets(sockets)
         log.info("Hub API listening on %s", settings.hub_bind_url)
 
-    def _application(self) -> Application:
+    async def _application(self) -> Application:
         house, settings = self._house, self._house.settings
-        plugin_handlers = house.authenticator.get_handlers(self._app)
+        plugin_handlers = await call("Authenticator.get_handlers", house.authenticator.get_handlers, self._app)
         application_settings: dict[str, Any] = {
             "house": house,
             "app": self._app,
@@ -479,6 +495,10 @@ class RunningHub:
             "config": self._app.config,
             "eventlog": self._app.eventlog,
             "authenticator": house.authenticator,
+            "db": house.views.db,
+            "users": house.views.users,
+            "spawner_class": settings.spawner_class,
+            "oauth_provider": house.oauth,
             "base_url": settings.base_url,
             "hub": house.views.hub,
             "proxy": self._proxy,

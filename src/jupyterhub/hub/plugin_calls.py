@@ -1,7 +1,8 @@
 """The one adapter through which the hub calls functions of plugins: authenticators, spawners, hooks from configuration.
 
 They may be plain functions or coroutines, may raise anything, and may be slow. What they raise passes through, with a
-note that names the call; the driver or handler that called decides what it means.
+note that names the call; the driver or handler that called decides what it means. Plain code in them may ask the
+database and the hub as if the answers came at once (``store/waiting.py``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .store import waiting
+
 log = logging.getLogger("jupyterhub.plugins")
 
 #: a synchronous plugin call longer than this blocks everybody, and is worth a line in the log
@@ -25,11 +28,15 @@ async def call(what: str, function: Callable[..., Any], /, *args: Any, **kwargs:
 
     ``what`` names the call in logs and in the notes of exceptions, for example ``"Spawner.pre_spawn_hook"``.
     """
-    started = time.monotonic()
+    return await waiting.run(_call(what, function, args, kwargs))
+
+
+async def _call(what: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    started, turns = time.monotonic(), waiting.turns()
     try:
         result = function(*args, **kwargs)
         blocked_s = time.monotonic() - started
-        if blocked_s > BLOCKING_WARNING_S:
+        if blocked_s > BLOCKING_WARNING_S and waiting.turns() == turns:
             log.warning(
                 "%s blocked the hub for %.1f s: make it a coroutine or run its work in a thread", what, blocked_s
             )

@@ -27,24 +27,39 @@ class Spawners:
         self._authenticator, self._config = authenticator, config
 
     def build(self, server: Server, user: UserView) -> Any:
-        """Make the Spawner of a server, with its stored state loaded; ``server`` may be stopped."""
+        """Give the Spawner of a server, with its stored state loaded; ``server`` may be stopped.
+
+        Made anew, unless a plugin holds one that it was given while nobody drove the server: what it has set on that
+        counts for the start.
+        """
+        prepared = self._views.prepared.get(server.key)
+        if prepared is not None and prepared.user.id == user.id:
+            prepared.user, prepared.orm_spawner = user, spawner_row(server)
+            prepared.load_state(dict(server.state or {}))
+            return prepared
+        return self.make(server, user)
+
+    def make(self, server: Server, user: UserView, spawner_class: type[Any] | None = None, **values: Any) -> Any:
+        """Make a new Spawner; ``values`` override what the hub would give it."""
         settings = self._settings
         key = server.key
-        spawner = self.spawner_class(
-            user=user,
-            orm_spawner=spawner_row(server),
-            hub=self._views.hub,
-            authenticator=self._authenticator,
-            config=self._config,
-            proxy_spec=addresses.server_routespec(settings, key),
-            oauth_client_id=server.oauth_client_id or oauth_client_id(key),
-            cookie_options=settings.cookie_options,
-            cookie_host_prefix_enabled=settings.cookie_host_prefix_enabled,
-            trusted_alt_names=list(settings.trusted_alt_names),
-            user_options=dict(server.user_options or {}),
-            public_url=addresses.full_server_url(settings, key) or "",
-            public_hub_url=settings.public_hub_url,
-        )
+        given: dict[str, Any] = {
+            "user": user,
+            "orm_spawner": spawner_row(server),
+            "hub": self._views.hub,
+            "authenticator": self._authenticator,
+            "config": self._config,
+            "proxy_spec": addresses.server_routespec(settings, key),
+            "oauth_client_id": server.oauth_client_id or oauth_client_id(key),
+            "cookie_options": settings.cookie_options,
+            "cookie_host_prefix_enabled": settings.cookie_host_prefix_enabled,
+            "trusted_alt_names": list(settings.trusted_alt_names),
+            "user_options": dict(server.user_options or {}),
+            "public_url": addresses.full_server_url(settings, key) or "",
+            "public_hub_url": settings.public_hub_url,
+            "_deprecated_db_session": self._views.db,
+        }
+        spawner = (spawner_class or self.spawner_class)(**{**given, **values})
         spawner.load_state(dict(server.state or {}))
         spawner._progress_url = server_progress_path(settings.hub_prefix, key)
         if server.endpoint is not None:

@@ -243,13 +243,14 @@ class Users:
 
     # -- deleting
 
-    async def delete(self, name: str, *, requester: Requester) -> None:
+    async def delete(self, name: str, *, requester: Requester | None) -> None:
         """Stop a user's servers, tell the plugins, and delete all that belongs to the user.
 
-        Unlike the original, a running *named* server is stopped as well instead of failing the request.
+        Unlike the original, a running *named* server is stopped as well instead of failing the request. ``requester``
+        is None for a plugin.
         """
         user = await self.find(name)
-        if requester.name == name:
+        if requester is not None and requester.name == name:
             raise Invalid("Cannot delete yourself!")
         await self._check_nothing_stops(user)
         await self._servers.stop_all_of(user)

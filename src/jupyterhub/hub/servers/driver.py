@@ -147,7 +147,7 @@ class Driver:
         """
         view = await self._view(server)
         try:
-            self.spawner = self._tools.spawners.build(server, view)
+            self.spawner = await call("Spawner()", self._tools.spawners.build, server, view)
         except Exception as error:
             log.exception("%s: no Spawner could be made for this server", self.key)
             failure = judge(error).failure if server.phase is Phase.STARTING else server.failure

@@ -59,6 +59,10 @@ class Servers:
         self._cut_off: set[int] = set()
         tools.views.live_spawner = self._live_spawner
         tools.views.live_keys = self._live_keys
+        tools.views.all_live = lambda: [
+            driver.spawner for driver in self.drivers.values() if driver.spawner is not None
+        ]
+        tools.views.servers = self
 
     # -- finding
 
@@ -469,7 +473,8 @@ class Servers:
         if server is not None and (driver := self.drivers.get(server.id)) is not None and driver.spawner is not None:
             return driver.spawner
         user = await self._user(key.user)
-        return self.tools.spawners.build(server or Server.never_started(key, user.id), await self._view(user))
+        row = server or Server.never_started(key, user.id)
+        return await call("Spawner()", self.tools.spawners.build, row, await self._view(user))
 
     async def options_form(self, key: ServerKey, *, handler: Any) -> str:
         """Give the HTML of the options form; "" if this spawner has none."""

@@ -42,10 +42,11 @@ _THEIRS = "users"
 
 async def make_current(connection: AsyncConnection) -> None:
     """Give an empty database its tables and any current one ours; ConfigurationError for one that must be upgraded."""
-    await connection.run_sync(_make_current)
+    await connection.run_sync(make_current_sync)
 
 
-def _make_current(connection: Connection) -> None:
+def make_current_sync(connection: Connection) -> None:
+    """The same over an ordinary driver, for scripts and tests of plugins."""
     _one_hub_at_a_time(connection)
     present = set(inspect(connection).get_table_names())
     if _THEIRS not in present:

@@ -21,6 +21,16 @@ PATIENCE_S = 5.0
 
 async def steadily(work: Coroutine[Any, Any, T]) -> T:
     """Give the result of ``work``; when the caller is cancelled, let it end before CancelledError is raised."""
+    task, cancelled = await settled(work)
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled() and (failed := task.exception()):
+        raise cancelled from failed
+    raise cancelled
+
+
+async def settled(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], asyncio.CancelledError | None]:
+    """Let ``work`` end; give its task, and the cancellation that reached the caller meanwhile."""
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
     patience_s: float | None = None
@@ -33,11 +43,7 @@ async def steadily(work: Coroutine[Any, Any, T]) -> T:
             if not task.done():
                 task.cancel()
                 patience_s = None
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled() and (failed := task.exception()):
-        raise cancelled from failed
-    raise cancelled
+    return task, cancelled
 
 
 def refuse_to_write(statement: Any) -> None:

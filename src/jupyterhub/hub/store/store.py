@@ -69,19 +69,19 @@ class _Turns:
     """One transaction after the other."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
 
     async def take(self) -> None:
         task = asyncio.current_task()
         if self._holder is task:
             raise RuntimeError("a transaction within another one")
-        await self._lock.acquire()
+        await self.lock.acquire()
         self._holder = task
 
     def give_up(self) -> None:
         self._holder = None
-        self._lock.release()
+        self.lock.release()
 
 
 class _Block:
@@ -135,6 +135,11 @@ class Store:
         self._turns = _Turns() if sqlite else None
         # a database in memory has one connection, so a read must wait for a write too
         self._turns_to_read = self._turns if is_memory(engine.url) else None
+
+    @property
+    def one_writer(self) -> asyncio.Lock | None:
+        """Who writes on SQLite by another way (``legacy_session.py``) waits for this; elsewhere there is none."""
+        return self._turns.lock if self._turns is not None else None
 
     def _connection(self, *, only_reads: bool) -> InlineConnection | SteadyConnection:
         connection = InlineConnection(self.engine, self._handles) if self._handles else SteadyConnection(self.engine)

@@ -1,8 +1,8 @@
 """``BaseHandler`` as plugins know it: the names and signatures of plugin-api.md §6 over our own handler.
 
 Authenticators bring handlers of their own that subclass it; our login and logout pages do too, so that what plugins
-override takes effect there. Nothing else inside the hub uses these names. What needs the synchronous database session
-of the original is not here.
+override takes effect there. Nothing else inside the hub uses these names. Plain methods that must ask the database
+wait for it (``store/waiting.py``): handlers run where that is possible.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 
 from jupyterhub.hub import metrics
 from jupyterhub.hub.login import shown_name
-from jupyterhub.hub.plugin_views import UserView
+from jupyterhub.hub.plugin_views import UserDict, UserView
 from jupyterhub.hub.requester import Requester
+from jupyterhub.hub.servers import named
+from jupyterhub.hub.store import waiting
 from jupyterhub.rbac.scope_set import ALL, ScopeSet, Target
 from jupyterhub.words.errors import Denied, NotFound
 from jupyterhub.words.models import User
@@ -65,6 +67,9 @@ class BaseHandler(HubHandler):
         if "_accept_token_auth" in cls.__dict__:
             cls.accepts_token = cls._accept_token_auth
 
+    async def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> None:
+        await waiting.run(super()._execute(transforms, *args, **kwargs))
+
     async def prepare(self) -> None:
         await super().prepare()
         # What plain methods of plugins read of the user, and ``get_next_url`` of the server: they cannot wait.
@@ -103,12 +108,17 @@ class BaseHandler(HubHandler):
 
     @property
     def db(self) -> Any:
-        """The synchronous session, where the deployment has one for old plugins."""
-        return self.settings.get("db")
+        """The synchronous session (``store/legacy_session.py``)."""
+        return self.house.views.db
 
     @property
-    def users(self) -> Any:
-        return self.settings.get("users")
+    def users(self) -> UserDict:
+        return self.house.views.users
+
+    @property
+    def statsd(self) -> Any:
+        """What once sent numbers to statsd; plugins still call it."""
+        return _NoStatsd()
 
     @property
     def services(self) -> Mapping[str, Any]:
@@ -230,7 +240,7 @@ class BaseHandler(HubHandler):
         return requester.may(scope, Target(user=user_name, user_groups=groups, server=server_name))
 
     async def fetch_user(self, name: str) -> UserView | None:
-        """Give a user, None if there is none. (Not in the original, whose ``find_user`` cannot wait.)"""
+        """Give a user, None if there is none: ``find_user`` for coroutines. (Not in the original.)"""
         async with self.house.store.read() as tx:
             user = await tx.users.find(name)
         return None if user is None else await self._full_view(user)
@@ -360,11 +370,30 @@ class BaseHandler(HubHandler):
         await self.refresh_before_stop(row)
         await self.house.servers.stop(ServerKey(row.name, server_name), wait_s=self.slow_stop_timeout)
 
-    def user_from_username(self, username: str) -> Any:
-        raise _cannot_wait("user_from_username", "`await handler.auth_to_user({'name': ...})`")
+    async def user_stopped(self, user: Any, server_name: str = "") -> None:
+        """Let the hub look at a server that a plugin has found to have ended."""
+        await self.house.servers.check(ServerKey(user.name, server_name))
 
-    def find_user(self, name: str) -> Any:
-        raise _cannot_wait("find_user", "`await handler.fetch_user(name)`")
+    def user_from_username(self, username: str) -> UserView:
+        """Give the user of this name, who is made if there is none."""
+        return waiting.wait(self._user_named(username))
+
+    async def _user_named(self, name: str) -> UserView:
+        found = await self.fetch_user(name)
+        if found is not None:
+            return found
+        model: dict[str, Any] = {"name": name}
+        if self.authenticator.manage_groups:
+            model["groups"] = None
+        return await self._full_view(await self.house.logins.persist(model))
+
+    def find_user(self, name: str) -> UserView | None:
+        """Give a user, None if there is none."""
+        return waiting.wait(self.fetch_user(name))
+
+    async def get_current_user_named_server_limit(self) -> int:
+        """Say how many named servers the user who asks may have; 0 for no limit."""
+        return await named.resolve_limit(self.named_server_limit_per_user, self)
 
     def check_referer(self) -> bool:
         """Deprecated: XSRF tokens have taken its place."""
@@ -399,7 +428,17 @@ def _shows(requester: Requester, scope: str, thing: Any, kind: str) -> bool:
     return requester.may(scope, Target(service=name))
 
 
-def _cannot_wait(name: str, instead: str) -> NotImplementedError:
-    return NotImplementedError(
-        f"BaseHandler.{name} would have to wait for the database in the middle of a plain function. Use {instead}."
-    )
+class _NoStatsd:
+    """Takes whatever is sent to statsd and does nothing with it; every call can be chained."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        return None
