@@ -382,7 +382,10 @@ class Spawner(LoggingConfigurable):
     def server(self, server: AnyType) -> None:
         self._server = server
         if self.orm_spawner is not None and hasattr(self.orm_spawner, "server"):
-            self.orm_spawner.server = getattr(server, "orm_server", None)
+            row = getattr(server, "orm_server", None)
+            # Spawners that wrap others share ``orm_spawner`` with them, and the wrapped one finds its server there.
+            is_mapped = hasattr(self.orm_spawner, "_sa_instance_state")
+            self.orm_spawner.server = row if row is not None or is_mapped else server
 
     @property
     def pending(self) -> str | None:

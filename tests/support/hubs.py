@@ -54,6 +54,8 @@ class Hub:
     extra_config: str = ""
     base_url: str = "/"
     env: dict[str, str] = field(default_factory=dict)
+    #: where the ``jupyterhub`` command is, and those of the servers
+    bin: Path = BIN
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -84,10 +86,10 @@ class Hub:
             )
             + self.extra_config
         )
-        env = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **self.env}
+        env = {**os.environ, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", **self.env}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(BIN / "jupyterhub"), "-f", str(self.config_path), *args],
+                [str(self.bin / "jupyterhub"), "-f", str(self.config_path), *args],
                 cwd=self.folder,
                 env=env,
                 stdout=log,

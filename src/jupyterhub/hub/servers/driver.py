@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from tornado.web import HTTPError
+
 from jupyterhub.hub import addresses
 from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import UserView, Views
@@ -311,9 +313,8 @@ class Driver:
         try:
             await _call("Spawner.apply_user_options", spawner.run_apply_user_options, spawner.user_options)
         except Exception as error:
-            if not hasattr(error, "status_code"):
-                error.status_code = 400  # type: ignore[attr-defined]  # read by failures.judge
-                error.log_message = str(error)  # type: ignore[attr-defined]
+            if not isinstance(error, HTTPError):
+                raise HTTPError(400, "%s", error) from error
             raise
 
     async def _run_spawner(self, spawner: Any) -> Endpoint:

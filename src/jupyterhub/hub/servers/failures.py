@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tornado.web import HTTPError
+
 from jupyterhub.utils import AnyTimeoutError
 from jupyterhub.words.errors import SpawnFailed
 from jupyterhub.words.models import Failure
@@ -30,9 +32,9 @@ def judge(error: BaseException) -> Verdict:
     if isinstance(error, AnyTimeoutError):
         failure = Failure(message=str(error) or "timeout", status=500, public_message=public, html_message=html)
         return Verdict(failure, "error", "timeout")
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return _http(error, status, public, html)
+    # Other libraries have errors with a status too: what an engine of containers has not found is no 404 of ours.
+    if isinstance(error, HTTPError):
+        return _http(error, error.status_code, public, html)
     failure = Failure(message=f"{error}" or type(error).__name__, status=500, public_message=public, html_message=html)
     return Verdict(failure, "error", "error")
 
