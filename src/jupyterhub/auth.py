@@ -184,7 +184,10 @@ class Authenticator(LoggingConfigurable):
         if change["new"] == change["old"] or getattr(self, name) == change["new"]:
             return
         kind = type(self).__name__
-        self.log.warning("%s.%s is deprecated since JupyterHub %s: use %s", kind, change["name"], version, name)
+        # In the words that suites of plugins look for.
+        self.log.warning(
+            "%s.%s is deprecated in JupyterHub %s, use %s.%s instead", kind, change["name"], version, kind, name
+        )
         setattr(self, name, change["new"])
 
     def check_allow_config(self) -> None:

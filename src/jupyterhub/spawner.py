@@ -866,6 +866,7 @@ class LocalProcessSpawner(Spawner):
 
     def get_state(self) -> dict[str, AnyType]:
         state = super().get_state()
+        self._look_at_pid()
         if self.pid:
             state.update(self._process.to_state() if self._process else {"pid": self.pid})
         return state
@@ -876,6 +877,11 @@ class LocalProcessSpawner(Spawner):
         self.proc = None
         self._process = None
         self._status = None
+
+    def _look_at_pid(self) -> None:
+        """Note which process ``pid`` means, where a subclass that starts it in its own way has set that alone."""
+        if self.pid and self.proc is None and self._process is None and self._status is None:
+            self._process = ProcessId.of(self.pid)
 
     def _recognise(self, process: ProcessId) -> ProcessId | None:
         """From the original we have a pid alone: believe it only if what runs there can be what it started."""
@@ -979,6 +985,7 @@ class LocalProcessSpawner(Spawner):
         if self.proc is not None:
             self._status = self.proc.poll()
             return self._status
+        self._look_at_pid()
         if self._process is not None and self._process.is_alive():
             return None
         # of a server that was started before this hub's life nobody kept the status, unless it is a child of ours
@@ -1011,7 +1018,7 @@ class LocalProcessSpawner(Spawner):
             if await self.poll() is not None:
                 return
             self.log.debug("%s: sending %s to process %s", self._log_name, name, self.pid)
-            self._signal(signum)
+            await self._signal(signum)
             if await self._gone(within_s):
                 return
         raise RuntimeError(
@@ -1024,14 +1031,16 @@ class LocalProcessSpawner(Spawner):
             return await self.wait_for_death(within_s)
         return await self.wait_for_exit(within_s=within_s)
 
-    def _signal(self, signum: int) -> None:
-        if self._process is not None:
-            if signum == signal.SIGKILL:
-                self._process.send_to_group(signum)
-            else:
-                self._process.send(signum)
-        elif self.proc is not None:
-            self.proc.send_signal(signum)
+    async def _signal(self, signum: int) -> bool:
+        """Send the process a signal; False if it is gone. Subclasses that may not send it themselves override this."""
+        if self._process is None:
+            if self.proc is not None:
+                self.proc.send_signal(signum)
+            return self.proc is not None
+        if signum == signal.SIGKILL:
+            self._process.send_to_group(signum)
+            return True
+        return self._process.send(signum)
 
 
 class SimpleLocalProcessSpawner(LocalProcessSpawner):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.hubs import Hub, free_ports
+from tests.support.waiting import wait_until
 
 from .docker_engine import IMAGE, Engine
 
@@ -131,7 +134,22 @@ c.SudoSpawner.sudospawner_path = "{plugins_bin}/sudospawner"
     )
     start(hub, ME)
     assert status_of(hub, ME).status_code == 200
+    assert servers_of(hub)
+    hub.kill()
+    hub.start()
+    assert status_of(hub, ME).status_code == 200
     stop(hub, ME)
+    wait_until(lambda: not servers_of(hub), within_s=5, what="the end of the server's process")
+
+
+def servers_of(hub: Hub) -> list[psutil.Process]:
+    """The processes on this machine that were told to be servers of this hub."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if f":{hub.hub_port}/" in process.environ().get("JUPYTERHUB_API_URL", ""):
+                found.append(process)
+    return found
 
 
 def test_dockerspawner_starts_a_container_and_goes_on_with_it(make_hub, plugins_bin, tmp_path):

@@ -142,7 +142,7 @@ async def run(app: JupyterHub, inherited: Inherited | None = None) -> int:
         app.reset_db = app.upgrade_db = False  # the supervisor has done it, once
     store = await open_store(app)
     try:
-        hub = await _build(app, settings, store, ending, inherited)
+        hub = await build(app, settings, store, ending, inherited)
         return await hub.run(began)
     finally:
         await store.close()
@@ -182,9 +182,10 @@ def _tell_state() -> None:
     print_stacks()
 
 
-async def _build(
-    app: JupyterHub, settings: HubSettings, store: Store, ending: Ending, inherited: Inherited | None
+async def build(
+    app: JupyterHub, settings: HubSettings, store: Store, ending: Ending, inherited: Inherited | None = None
 ) -> RunningHub:
+    """Put the house together; nothing runs before ``RunningHub.run``."""
     registry = ScopeRegistry.default().with_custom(settings.custom_scopes)
     app.db = session = legacy_session(store)
     app.session_factory = lambda: session
@@ -387,6 +388,13 @@ class RunningHub:
         self._in_flight = InFlight()
         self._server: HTTPServer | None = None
         self._registered = asyncio.Event()
+        #: set when the hub serves people
+        self.started = asyncio.Event()
+
+    @property
+    def http_server(self) -> HTTPServer | None:
+        """What serves people; None before the start."""
+        return self._server
 
     async def run(self, began: float) -> int:
         """Start everything, wait for the end, stop everything."""
@@ -401,6 +409,7 @@ class RunningHub:
             await self._start()
             metrics.HUB_STARTUP_DURATION_SECONDS.observe(time.monotonic() - began)
             started = True
+            self.started.set()
             async with asyncio.TaskGroup() as tasks:
                 work = [
                     tasks.create_task(self._reconciler.run(), name="reconciler"),

@@ -7,17 +7,21 @@ wait for it (``store/waiting.py``): handlers run where that is possible.
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Coroutine, Mapping
 from enum import Enum
 from typing import Any
 
+from tornado.log import app_log
+
 from jupyterhub.hub import metrics
 from jupyterhub.hub.login import shown_name
 from jupyterhub.hub.plugin_views import UserDict, UserView
 from jupyterhub.hub.requester import Requester
 from jupyterhub.hub.servers import named
+from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.store import waiting
 from jupyterhub.rbac.scope_set import ALL, ScopeSet, Target
 from jupyterhub.words.errors import Denied, NotFound
@@ -76,7 +80,19 @@ class BaseHandler(HubHandler):
         if self.requester is not None and self.requester.user is not None and not self._finished:
             self._current_user = await self._full_view(self.requester.user)
 
-    # -- what is around
+    # -- what is around. Tests of plugins make handlers with a few settings and no hub.
+
+    @property
+    def hub_settings(self) -> HubSettings:
+        return HubSettings() if self._has_no_hub else self.house.settings
+
+    @property
+    def _has_no_hub(self) -> bool:
+        return "house" not in self.settings
+
+    @property
+    def log(self) -> logging.Logger:
+        return app_log if self._has_no_hub else self.house.log
 
     @property
     def config(self) -> Any:
@@ -88,7 +104,7 @@ class BaseHandler(HubHandler):
 
     @property
     def hub(self) -> Any:
-        return self.house.views.hub
+        return self.settings["hub"] if self._has_no_hub else self.house.views.hub
 
     @property
     def proxy(self) -> Any:
@@ -96,7 +112,7 @@ class BaseHandler(HubHandler):
 
     @property
     def authenticator(self) -> Any:
-        return self.house.authenticator
+        return self.settings.get("authenticator") if self._has_no_hub else self.house.authenticator
 
     @property
     def oauth_provider(self) -> Any:
@@ -109,7 +125,7 @@ class BaseHandler(HubHandler):
     @property
     def db(self) -> Any:
         """The synchronous session (``store/legacy_session.py``)."""
-        return self.house.views.db
+        return self.settings["db"] if self._has_no_hub else self.house.views.db
 
     @property
     def users(self) -> UserDict:

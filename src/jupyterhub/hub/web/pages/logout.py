@@ -26,13 +26,13 @@ class LogoutHandler(BaseHandler):
     async def default_handle_logout(self) -> None:
         """End the browser session: its tokens, its cookies, and the user's servers if that is configured."""
         started = time.perf_counter()
-        requester = self.requester
-        if requester is None or requester.user is None:
+        user, requester = self.current_user, self.requester
+        if user is None or (requester is not None and requester.user is None):
             return
         if self.shutdown_on_logout:
-            await self._shutdown_servers(requester.user)
-        self._backend_logout_cleanup(requester.name)
-        if requester.session_id is not None:
+            await self._shutdown_servers(user)
+        self._backend_logout_cleanup(user.name)
+        if requester is not None and requester.user is not None and requester.session_id is not None:
             # The servers and services that this browser was let into must not go on believing it (CVE-2021-41247).
             async with self.house.store.begin() as tx:
                 await tx.tokens.delete_of_session(requester.user.id, requester.session_id)
@@ -52,7 +52,7 @@ class LogoutHandler(BaseHandler):
     def _backend_logout_cleanup(self, name: str) -> None:
         """Clear the cookies; plugins call it too."""
         self.log.info("User logged out: %s", name)
-        self.log_out_browser()
+        self.clear_login_cookie()
 
     async def _shutdown_servers(self, user: Any) -> None:
         """Stop all servers of a user that are not about to start or stop; nobody waits for it to be done."""
