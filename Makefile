@@ -29,4 +29,4 @@ docs:
 	@echo "open docs/_build/html/index.html"
 
 clean:
-	rm -rf .venv .demo artifacts docs/_build
+	rm -rf .venv .venv-plugins .demo artifacts docs/_build
