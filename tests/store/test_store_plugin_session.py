@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, String, inspect
@@ -15,12 +16,17 @@ from jupyterhub.hub.store.store import Store
 from jupyterhub.words.errors import ConfigurationError
 
 
-class Note(orm.Base):
-    """A table of a plugin's own, beside the hub's."""
+@pytest.fixture(scope="module", name="Note")
+def table_of_a_plugin() -> Iterator[type[Any]]:
+    """A table of a plugin's own, beside the hub's; gone again afterwards, other tests compare what tables there are."""
 
-    __tablename__ = "notes_of_a_plugin"
-    id = Column(Integer, primary_key=True)
-    text = Column(String(40))
+    class Note(orm.Base):
+        __tablename__ = "notes_of_a_plugin"
+        id = Column(Integer, primary_key=True)
+        text = Column(String(40))
+
+    yield Note
+    orm.Base.metadata.remove(Note.__table__)
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -54,7 +60,7 @@ async def test_a_plugin_finds_makes_and_changes_rows(store):
         assert [group.name for group in await tx.groups.list_of_user(made.id)] == ["people"]
 
 
-async def test_a_plugin_creates_a_table_of_its_own(store):
+async def test_a_plugin_creates_a_table_of_its_own(store, Note):
     db = legacy_session(store)
 
     async def plugin():
@@ -170,7 +176,7 @@ async def test_plugins_and_the_hub_write_at_the_same_time(store):
     assert await waiting.run(count()) == 80
 
 
-async def test_a_cancelled_plugin_leaves_a_sound_database(store):
+async def test_a_cancelled_plugin_leaves_a_sound_database(store, Note):
     db = legacy_session(store)
 
     async def plugin():
