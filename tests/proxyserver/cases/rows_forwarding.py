@@ -280,6 +280,20 @@ ROWS: list[Row] = [
     ),
     *under(
         "RFC 9112 §9.3 persistence and pipelining",
+        *(
+            passes(
+                f"a client that ends behind {name} is let go at once",
+                request() + rest,
+                Eof(),
+                closes=True,
+                gets=(200, (400, 408, None)),
+                not_yet="held until the time for a head is over",
+            )
+            for name, rest in (
+                ("an answered request and an empty line", b"\r\n"),
+                ("an answered request and half a head", b"GET /2 HTTP/1.1\r\nHost: pub"),
+            )
+        ),
         many("two requests in one packet", "GET /1 HTTP/1.1", "GET /2 HTTP/1.1"),
         many("twenty requests in one packet", *(f"GET /{n} HTTP/1.1" for n in range(20))),
         many("an unsafe request between safe ones", "GET /1 HTTP/1.1", "DELETE /2 HTTP/1.1", "GET /3 HTTP/1.1"),

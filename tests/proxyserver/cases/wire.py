@@ -237,14 +237,18 @@ def _read_chunks(data: bytes) -> tuple[bytes, bytes, bool]:
 class RawClient:
     """One connection to a proxy."""
 
-    def __init__(self, port: int, sent: bytes) -> None:
+    def __init__(self, port: int | str, sent: bytes) -> None:
+        #: a str is the path of a Unix socket
         self.port = port
         self.data = b""
         self.is_closed = False
         self.methods = [m.decode("latin-1") for m in re.findall(rb"(?m)^(\S+) \S+ HTTP/1\.[01]\r$", sent)]
 
     async def __aenter__(self) -> RawClient:
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        if isinstance(self.port, str):
+            self.reader, self.writer = await asyncio.open_unix_connection(self.port)
+        else:
+            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
