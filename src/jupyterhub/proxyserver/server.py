@@ -469,6 +469,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._unhold(_Hold.PIPELINED)
         self.data_received(self._reader.begin_next())
+        if self._client_eof and self._exchange is None and self._mode is _HTTP and not self._is_lost:
+            self._close()  # half a head, and nothing can come any more
 
     # -- from the upstream
     def upstream_data(self, data: bytes) -> None:

@@ -287,7 +287,6 @@ ROWS: list[Row] = [
                 Eof(),
                 closes=True,
                 gets=(200, (400, 408, None)),
-                not_yet="held until the time for a head is over",
             )
             for name, rest in (
                 ("an answered request and an empty line", b"\r\n"),
