@@ -2,7 +2,7 @@
 
 It begins with the messages of the table and looks for bytes whose reading differs from h11's (``core.check``), or that
 make the core stumble. What it finds is written to ``crash-…`` in the working directory. ``--corpus DIR`` keeps what it
-learns. Needs ``pip install -e .[fuzz]``.
+learns. Needs ``pip install atheris``.
 """
 
 from __future__ import annotations
