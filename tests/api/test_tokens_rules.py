@@ -141,3 +141,10 @@ async def test_the_least_recently_used_token_comes_first(house, ada):
 @pytest.mark.parametrize("text", ["", "a", "7", "b7", "a-7", "a\u0667", "a7 ", "a" + "9" * 30])
 def test_what_is_no_token_id_is_none(text):
     assert read_public_id(text) is None
+
+
+async def test_a_token_that_was_used_a_moment_ago_still_ends_in_time(house, ada, monkeypatch):
+    secret, _ = await house.tokens.create("ada", expires_in_s=60, requester=None)
+    assert await house.requesters.by_token(secret) is not None
+    monkeypatch.setattr("jupyterhub.hub.requesters.utcnow", lambda: utcnow() + timedelta(seconds=61))
+    assert await house.requesters.by_token(secret) is None

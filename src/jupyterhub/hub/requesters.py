@@ -1,14 +1,17 @@
 """From credentials to a Requester: whose token or cookie this is, and what it may do at this moment.
 
-Rights are worked out anew for each request, from the roles, groups and shares in the database (scopes-roles.md §6, §7,
-§9). What is kept between requests is arithmetic only: the same written scopes expand to the same set for the same
-owner. Whether a credential may be used in a given place is decided at the door (``hub/web/handler.py``).
+Rights follow from the roles, groups and shares in the database at the moment of the request (scopes-roles.md §6, §7,
+§9). What is kept between requests is arithmetic (the same written scopes expand to the same set for the same owner),
+and what was found for a token, for as long as nobody writes to the database (``store/kept.py``). Whether a credential
+may be used in a given place is decided at the door (``hub/web/handler.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
+from hashlib import sha256
 
 from jupyterhub.rbac.expand import IssuingClient, Owner, expand
 from jupyterhub.rbac.scope_set import GroupsOf, ScopeSet, effective_token_scopes
@@ -24,6 +27,8 @@ from .store.store import Store, Transaction
 OWN_CLIENT = "jupyterhub"
 #: distinct (written scopes, owner) pairs whose expansion is kept
 EXPANSIONS_KEPT = 4096
+#: tokens whose owner and rights are kept until the next commit
+REQUESTERS_KEPT = 4096
 
 
 class Requesters:
@@ -43,6 +48,7 @@ class Requesters:
             )
 
         self._expanded, self._within = expanded, within
+        self._kept = store.kept(most=REQUESTERS_KEPT)
 
     # -- by credentials
 
@@ -51,8 +57,18 @@ class Requesters:
         # Lengths that no token has are not worth a query, nor a hash (past-flaws.md, 6.1 hardening (e)).
         if not MIN_LENGTH <= len(secret) <= MAX_LENGTH:
             return None
+        now = utcnow()
+        kept, digest = self._kept.now(), sha256(secret.encode("utf-8", "replace")).digest()
+        requester: Requester | None = kept.get(digest)
+        if requester is None or requester.token is None or requester.token.is_expired(now):
+            requester = await self._read_by_token(secret, now)
+            if requester is not None:
+                kept[digest] = requester
+        return requester
+
+    async def _read_by_token(self, secret: str, now: datetime) -> Requester | None:
         async with self._store.read() as tx:
-            found = await tx.tokens.find_bearer(secret, utcnow())
+            found = await tx.tokens.find_bearer(secret, now)
             if found is None:
                 return None
             token, user = found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from jupyterhub.crypto import EncryptionUnavailable
@@ -28,6 +28,9 @@ from jupyterhub.words.names import is_valid_user_name
 from jupyterhub.words.unset import UNSET, Unset
 
 log = logging.getLogger("jupyterhub.users")
+
+#: users whose groups, roles and servers are kept until the next commit
+DETAILS_KEPT = 4096
 
 USER_STATES = frozenset({"", "active", "ready", "inactive"})
 USER_ORDERS = frozenset({"id", "name", "last_activity"})
@@ -72,6 +75,7 @@ class Users:
     ) -> None:
         self._store, self._authenticator, self._views = store, authenticator, views
         self._servers, self._activity = servers, activity
+        self._kept = store.kept(most=DETAILS_KEPT)
         self._auth_states = AuthStates(store=store, authenticator=authenticator)
 
     # -- reading
@@ -88,9 +92,13 @@ class Users:
 
     async def details_of(self, user: User, parts: UserParts) -> UserDetails:
         """The same for a user who has been read in this request already."""
-        async with self._store.read() as tx:
-            [details] = await self._with_parts(tx, [user], parts)
-            return details
+        kept = self._kept.now()
+        details: UserDetails | None = kept.get((user.id, parts))
+        if details is None:
+            async with self._store.read() as tx:
+                [details] = await self._with_parts(tx, [user], parts)
+            kept[user.id, parts] = details
+        return replace(details, user=self._activity.of_user(user))
 
     async def page(
         self,

@@ -161,6 +161,9 @@ class Token:
     def public_id(self) -> str:
         return f"a{self.id}"
 
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
     @property
     def is_a_servers_own(self) -> bool:
         """Whether it was made for a server. Its use says nothing about what its owner does (rest-api.md §0.3)."""

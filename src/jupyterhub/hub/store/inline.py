@@ -83,6 +83,7 @@ class Handles:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._free: list[tuple[Connection, sqlite3.Connection]] = []
+        self._watching: tuple[Connection, sqlite3.Connection] | None = None
         self.plans = Plans(engine.dialect)
 
     async def take(self) -> tuple[Connection, sqlite3.Connection]:
@@ -104,7 +105,21 @@ class Handles:
         else:
             self._free.append((connection, raw))
 
+    async def watch(self) -> None:
+        """Keep a connection apart that never writes, to see the commits of all others."""
+        self._watching = await self.take()
+
+    def version(self) -> int | None:
+        """Give a number that is another one after each commit of anybody; None if nobody watches."""
+        if self._watching is None:
+            return None
+        [[version]] = self._watching[1].execute("PRAGMA data_version").fetchall()
+        return int(version)
+
     def close(self) -> None:
+        if self._watching is not None:
+            self._free.append(self._watching)
+            self._watching = None
         while self._free:
             self._free.pop()[0].close()
 

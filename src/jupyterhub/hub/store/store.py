@@ -22,6 +22,7 @@ from .engine import async_url, is_memory, make_engine
 from .facts import Facts
 from .groups import Groups
 from .inline import Handles, InlineConnection
+from .kept import Kept
 from .oauth import OAuth
 from .outage import told_as_unavailable
 from .replicas import Replicas
@@ -177,7 +178,13 @@ class Store:
         except BaseException:
             await store.close()
             raise
+        if store._handles is not None and not is_memory(url):
+            await store._handles.watch()
         return store
+
+    def kept(self, *, most: int) -> Kept:
+        """Give a place for at most so many values that follow from rows."""
+        return Kept(self._handles.version if self._handles is not None else lambda: None, most=most)
 
     def begin(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that may write; committed when the block ends, rolled back when it raises.
