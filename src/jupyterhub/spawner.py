@@ -860,9 +860,9 @@ class LocalProcessSpawner(Spawner):
     def load_state(self, state: Mapping[str, AnyType]) -> None:
         super().load_state(state)
         self._process = ProcessId.from_state(state)
-        self.pid = self._process.pid if self._process else 0
         if self._process is not None and self._process.start_time is None:
             self._process = self._recognise(self._process)
+        self.pid = self._process.pid if self._process else 0
 
     def get_state(self) -> dict[str, AnyType]:
         state = super().get_state()
