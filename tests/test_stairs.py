@@ -38,7 +38,9 @@ STAIRS: dict[str, tuple[str, ...]] = {
     "proxyserver": ("words",),
     "client": ("words", "rbac"),
     "localproc": ("words",),
-    **dict.fromkeys(CONTRACTS, ("words", "rbac", *CONTRACTS)),
+    "spawner": ("words", "rbac", "localproc", *CONTRACTS),
+    "spawners": ("words", "rbac", "localproc", *CONTRACTS),
+    **{room: ("words", "rbac", *CONTRACTS) for room in CONTRACTS if not room.startswith("spawner")},
 }
 #: signs for plugins: nothing inside the house imports them
 SIGNS = (

@@ -11,13 +11,16 @@ and calls ``load_state``.
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import json
+import logging
 import os
 import pwd
 import random
 import shlex
 import signal
+import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -43,9 +46,11 @@ from traitlets import (
 )
 from traitlets.config import LoggingConfigurable
 
+from .localproc.identity import enter
 from .objects import Server
+from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
 from .spawners.gate import start_behind_gate
-from .spawners.processes import ProcessId, become, enter, read_stat, reap
+from .spawners.processes import ProcessId, become, read_stat, reap
 from .traitlets import ByteSpecification, Command
 from .traitlets import Callable as CallableTrait
 from .utils import (
@@ -798,7 +803,23 @@ class LocalProcessSpawner(Spawner):
     Needs a hub that runs as root, or one that serves only the user that it runs as. The process gets a session of its
     own and outlives the hub; it is found again by pid, start time and boot, never by pid alone. ``mem_limit`` and
     ``cpu_limit`` are told to the server but not enforced.
+
+    A server that is the usual one is not executed but forked from a process that has imported everything already
+    (``localproc``), which takes a fraction of time and memory; what does not fit is executed.
     """
+
+    fast_start = Bool(
+        True,
+        help="""Fork servers from a warm process instead of executing `cmd`, whenever that comes to the same. The log,
+        the progress of the start and the server's state tell which way it went. All servers that are forked from one
+        process have the same memory layout; turn it off where users must be protected from each other's attacks on
+        memory (see docs/local-servers.md).""",
+    ).tag(config=True)
+    may_gain_rights = Bool(
+        True,
+        help="""Whether programs in a server may have more rights than its user: sudo, su, ping. If not, the process
+        gets the attribute `no_new_privs` and an empty capability bounding set.""",
+    ).tag(config=True)
 
     interrupt_timeout = Integer(30, help="Seconds to wait for the end after SIGINT, before SIGTERM.").tag(config=True)
     term_timeout = Integer(30, help="Seconds to wait for the end after SIGTERM, before SIGKILL.").tag(config=True)
@@ -821,6 +842,11 @@ class LocalProcessSpawner(Spawner):
     _process: ProcessId | None = None
     _status: int | None = None
     _port_was_chosen = False
+    #: whether servers run as users of their own, if the hub may start them so
+    _switches_users = True
+    #: how the server was started: ``fork``, ``exec``, or "" before it is known; and why not by a fork
+    _started_by, _why_executed = "", ""
+    _way_is_known: asyncio.Event | None = None
 
     @default("env_keep")
     def _default_env_keep(self) -> list[str]:
@@ -860,6 +886,7 @@ class LocalProcessSpawner(Spawner):
     def load_state(self, state: Mapping[str, AnyType]) -> None:
         super().load_state(state)
         self._process = ProcessId.from_state(state)
+        self._started_by, self._why_executed = str(state.get("started_by", "")), str(state.get("why_executed", ""))
         if self._process is not None and self._process.start_time is None:
             self._process = self._recognise(self._process)
         self.pid = self._process.pid if self._process else 0
@@ -869,6 +896,10 @@ class LocalProcessSpawner(Spawner):
         self._look_at_pid()
         if self.pid:
             state.update(self._process.to_state() if self._process else {"pid": self.pid})
+            if self._started_by:
+                state["started_by"] = self._started_by
+            if self._why_executed:
+                state["why_executed"] = self._why_executed
         return state
 
     def clear_state(self) -> None:
@@ -877,6 +908,8 @@ class LocalProcessSpawner(Spawner):
         self.proc = None
         self._process = None
         self._status = None
+        self._started_by = self._why_executed = ""
+        self._way_is_known = asyncio.Event()
 
     def _look_at_pid(self) -> None:
         """Note which process ``pid`` means, where a subclass that starts it in its own way has set that alone."""
@@ -917,6 +950,8 @@ class LocalProcessSpawner(Spawner):
             if self._uid() is not None:
                 raise
             raise self._no_such_user() from error
+        if await self._is_forked(command, env):
+            return self.ip or "127.0.0.1", self.port
         self.log.info("Spawning %s", shlex.join(command))
 
         become_user = options.pop("preexec_fn")
@@ -937,6 +972,88 @@ class LocalProcessSpawner(Spawner):
         except SubprocessError as error:
             raise self._cannot_become() from error
         return self.ip or "127.0.0.1", self.port
+
+    # -- the fast way
+
+    async def _is_forked(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
+        """Start the server from a warm process; False if it must be executed, and then nothing has happened."""
+        try:
+            if why_not := self._why_not_fast():
+                raise DoesNotFit(why_not)
+            waiting = await self._fast_start().start(
+                command,
+                env,
+                user=self._system_user(),
+                directory=self._directory(),
+                ip=self.ip,
+                port=self.port,
+                may_gain_rights=self.may_gain_rights,
+            )
+        except DoesNotFit as reason:
+            self._tell_way("exec", str(reason))
+            return False
+        try:
+            self._tell_way("fork")
+            # It goes on only after its number is in the database: a hub killed in between leaves no process behind.
+            await self._keep(waiting.pid)
+            await waiting.let_go()
+        finally:
+            waiting.close()
+        return True
+
+    def _tell_way(self, started_by: str, why_not: str = "") -> None:
+        self._started_by, self._why_executed = started_by, why_not
+        if self._way_is_known is not None:
+            self._way_is_known.set()
+        if started_by == "fork":
+            self.log.info("%s: forking the server from a warm process", self._log_name)
+        else:
+            level = logging.INFO if self.fast_start else logging.DEBUG
+            self.log.log(level, "%s: executing the server: %s", self._log_name, why_not)
+
+    def _why_not_fast(self) -> str:
+        """What in this spawner's own settings keeps a server from being forked; empty if nothing does."""
+        if not self.fast_start:
+            return "fast_start is off"
+        if not sys.platform.startswith("linux"):
+            return f"warm processes need Linux, not {sys.platform}"
+        if self.shell_cmd:
+            return "shell_cmd is set"
+        if self.popen_kwargs:
+            return "popen_kwargs is set"
+        if self.internal_ssl:
+            return "internal_ssl is on"
+        own = {LocalProcessSpawner.make_preexec_fn, SimpleLocalProcessSpawner.make_preexec_fn}
+        if type(self).make_preexec_fn not in own:
+            return f"{type(self).__name__} has a make_preexec_fn of its own"
+        return ""
+
+    async def warm_up(self) -> None:
+        """Have a warm process made before the first server is asked for. Called once, on a spawner without a user."""
+        if not self._why_not_fast():
+            env = {name: os.environ[name] for name in self.env_keep if name in os.environ}
+            await self._fast_start().warm_up(self.cmd, env)
+
+    def _fast_start(self) -> FastStart:
+        return FastStart(broker=broker_at(None), switches_users=self._switches_users and os.geteuid() == 0)
+
+    def _system_user(self) -> str | None:
+        """The system user that the server runs as; None: the one that the hub runs as."""
+        return str(self.user.name) if self._switches_users else None
+
+    def _directory(self) -> str | None:
+        """Where the server runs; None: in the home of its user."""
+        return None
+
+    async def progress(self) -> AsyncIterator[dict[str, AnyType]]:
+        async for event in super().progress():
+            yield event
+        if self._way_is_known is not None:
+            await self._way_is_known.wait()
+            if self._started_by == "fork":
+                yield {"progress": 60, "message": "Forked from a warm process"}
+            elif self.fast_start:
+                yield {"progress": 60, "message": f"Started from the beginning: {self._why_executed}"}
 
     async def _keep(self, pid: int) -> None:
         """Note the number of the process that waits to become the server, and have the hub write it down."""
@@ -988,6 +1105,9 @@ class LocalProcessSpawner(Spawner):
         self._look_at_pid()
         if self._process is not None and self._process.is_alive():
             return None
+        if self._started_by == "fork" and self._process is not None:
+            self._status = await exit_status(broker_at(None), self._process) or 0
+            return self._status
         # of a server that was started before this hub's life nobody kept the status, unless it is a child of ours
         stat = read_stat(self.pid)
         status = reap(self.pid) if stat is not None and stat.is_dead and stat.parent == os.getpid() else None
@@ -1054,6 +1174,8 @@ class SimpleLocalProcessSpawner(LocalProcessSpawner):
     ).tag(config=True)
     home_dir = Unicode()
 
+    _switches_users = False
+
     @default("home_dir")
     def _default_home_dir(self) -> str:
         return self.home_dir_template.format(username=self.user.name, userid=getattr(self.user, "id", 0))
@@ -1086,3 +1208,6 @@ class SimpleLocalProcessSpawner(LocalProcessSpawner):
 
     def _uid(self) -> int | None:
         return os.geteuid()
+
+    def _directory(self) -> str | None:
+        return self.home_dir

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import playwright.sync_api
-import psutil
 import pytest
 
 from tests.support.browsers import ARTIFACTS
 from tests.support.hubs import PASSWORD, Hub
+from tests.support.system_users import readable_singleuser, system_users
 from tests.support.waiting import wait_until
+
+__all__ = ["system_users"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -168,32 +167,6 @@ def test_pages_are_shown_in_both_themes(make_hub: Callable[..., Hub], chromium: 
     assert not cleo.problems
 
 
-@pytest.fixture
-def system_users() -> Any:
-    """Two real users of this system with passwords; removed afterwards."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make users of the system")
-    users = {"jhx-eve": "eve's secret 1", "jhx-max": "max's secret 2"}
-    for name, password in users.items():
-        subprocess.run(["userdel", "-rf", name], capture_output=True, check=False)
-        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", name], check=True)
-        subprocess.run(["chpasswd"], input=f"{name}:{password}", text=True, check=True)
-    yield users
-    for name in users:
-        subprocess.run(["pkill", "-9", "-u", name], capture_output=True, check=False)
-        wait_until(lambda name=name: not processes_of(name), what=f"the end of all that {name} runs")
-        subprocess.run(["userdel", "-rf", name], capture_output=True, check=False)
-
-
-def processes_of(user: str) -> list[psutil.Process]:
-    """What a user of the system runs; remains of processes that nobody has waited for do not count."""
-    return [
-        process
-        for process in psutil.process_iter(["username", "status"])
-        if process.info["username"] == user and process.info["status"] != psutil.STATUS_ZOMBIE
-    ]
-
-
 PAM = """
 c.JupyterHub.authenticator_class = "pam"
 c.JupyterHub.spawner_class = "localprocess"
@@ -224,46 +197,3 @@ def test_two_people_of_the_system_log_in_by_pam_and_each_gets_a_server_of_their_
     impostor.log_in()
     impostor.page.get_by_text("Invalid username or password").wait_for(timeout=20_000)
     impostor.look("login-refused")
-
-
-def readable_singleuser() -> str:
-    """The path of a ``jupyterhub-singleuser`` that every user of the system may execute.
-
-    The environment that runs the tests may lie below a home that nobody else can enter; then one is made from the
-    system's own Python, with this checkout in it.
-    """
-    probe = Path(__file__).parents[2] / ".venv" / "bin" / "jupyterhub-singleuser"
-    if probe.exists() and _may_be_executed_by_nobody(probe):
-        return str(probe)
-    folder = Path("/var/tmp/jhx-singleuser-env")
-    command = folder / "bin" / "jupyterhub-singleuser"
-    if not command.exists():
-        source = Path(__file__).parents[2]
-        wheel = folder / "wheel"
-        for step in (
-            ["/usr/bin/python3", "-m", "venv", str(folder)],
-            [str(folder / "bin" / "pip"), "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheel), str(source)],
-        ):
-            result = subprocess.run(step, capture_output=True, text=True, check=False)
-            if result.returncode != 0:
-                pytest.skip(f"no environment that other users may use: {result.stderr[-300:]}")
-        [built] = wheel.glob("jupyterhub-*.whl")
-        install = [str(folder / "bin" / "pip"), "install", "--quiet", f"{built}[lab]"]
-        subprocess.run(install, check=True, capture_output=True)
-    return str(command)
-
-
-def _may_be_executed_by_nobody(path: Path) -> bool:
-    try:
-        check = subprocess.run(
-            [str(path), "--version"],
-            user=65534,
-            group=65534,
-            extra_groups=[],
-            capture_output=True,
-            check=False,
-            cwd="/",
-        )
-    except PermissionError:
-        return False
-    return check.returncode == 0

@@ -415,6 +415,7 @@ class RunningHub:
                     tasks.create_task(self._reconciler.run(), name="reconciler"),
                     tasks.create_task(self._leadership.run(), name="leadership"),
                     tasks.create_task(self._collector.watch_event_loop(), name="event loop watch"),
+                    tasks.create_task(self._house.servers.tools.spawners.warm_up(), name="warm process"),
                     *(
                         tasks.create_task(_repeat(what, every_s, function), name=what)
                         for what, every_s, function in self._periodic()

@@ -5,8 +5,10 @@ One object per server and life of that server. The workflow around it is in ``hu
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.words.models import Endpoint, Server
 from jupyterhub.words.names import ServerKey, oauth_client_id
 from jupyterhub.words.urls import server_progress_path
@@ -14,6 +16,8 @@ from jupyterhub.words.urls import server_progress_path
 from . import addresses
 from .plugin_views import UserView, Views, spawner_row
 from .settings import HubSettings
+
+log = logging.getLogger("jupyterhub.spawners")
 
 
 class Spawners:
@@ -25,6 +29,16 @@ class Spawners:
         self.spawner_class = spawner_class
         self._settings, self._views = settings, views
         self._authenticator, self._config = authenticator, config
+
+    async def warm_up(self) -> None:
+        """Let the warm process of local servers be made before anyone asks for one."""
+        if not issubclass(self.spawner_class, LocalProcessSpawner):
+            return
+        try:
+            await self.spawner_class(config=self._config).warm_up()
+        except Exception as error:
+            # A subclass may need a user for what is read here. Its first start makes the process.
+            log.debug("no warm process is made in advance: %s", error)
 
     def build(self, server: Server, user: UserView) -> Any:
         """Give the Spawner of a server, with its stored state loaded; ``server`` may be stopped.

@@ -1,16 +1,14 @@
 """Processes on this machine, known so that they cannot be mistaken for others: by pid, start time and boot.
 
-Waiting for the end of a process, signalling it, and becoming a user in a new one. Used by the local spawners and by the
-proxies that the hub starts; what is started, when and why is theirs.
+Waiting for the end of a process, signalling it, and becoming a user in a new one (``localproc/identity.py``). Used by
+the local spawners and by the proxies that the hub starts; what is started, when and why is theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.localproc import kernel_calls
+from jupyterhub.localproc.identity import Identity, enter
+
 #: where the kernel cannot tell us that a process has ended, we look this often
 POLL_S = 0.1
-
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,81 +241,25 @@ def become(username: str, *, chdir: bool = True) -> Callable[[], None]:
     program is never executed. All lookups happen here, in the parent: a directory service asked from between fork and
     exec of a process with threads can hang for ever.
     """
-    entry = pwd.getpwnam(username)
-    uid, gid, home = entry.pw_uid, entry.pw_gid, entry.pw_dir
-    groups = os.getgrouplist(username, gid)
-    if os.geteuid() != 0 and uid == os.getuid() == os.geteuid():
+    identity = Identity.look_up(username)
+    if identity.is_mine:
         # an unprivileged hub that starts servers for the user that it runs as: there is nothing to become
 
         def stay() -> None:
             if chdir:
-                enter(home)
+                enter(identity.home)
 
         return stay
-    clear_ambient = _ambient_clearer()
-
-    def change() -> None:
-        os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-        if uid != 0 and clear_ambient is not None:
-            # A hub that may change users by an ambient capability would hand that capability on.
-            clear_ambient()
-        _verify(uid, gid, groups)
-        if chdir:
-            enter(home)
+    kernel_calls.prepare()
 
     def change_or_say_why_not() -> None:
         try:
-            change()
+            identity.take()
+            if chdir:
+                enter(identity.home)
         except BaseException as error:
             # the parent only hears that it failed; this line reaches its log
-            os.write(2, f"cannot become {username!r} (uid {uid}): {error}\n".encode(errors="replace"))
+            os.write(2, f"cannot become {username!r} (uid {identity.uid}): {error}\n".encode(errors="replace"))
             raise
 
     return change_or_say_why_not
-
-
-def _verify(uid: int, gid: int, groups: list[int]) -> None:
-    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
-        raise PermissionError(f"user and group are {os.getresuid()} and {os.getresgid()} instead of {uid} and {gid}")
-    if set(os.getgroups()) - {gid} != set(groups) - {gid}:
-        raise PermissionError(f"supplementary groups are {os.getgroups()} instead of {groups}")
-    if uid == 0 or not sys.platform.startswith("linux"):
-        return
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            name, _, value = line.partition(b":")
-            # exec takes all the others away from a process that is not root
-            if name == b"CapAmb" and int(value, 16):
-                raise PermissionError(f"ambient capabilities are left: {value.decode().strip()}")
-
-
-def _ambient_clearer() -> Callable[[], None] | None:
-    """A function that drops ambient capabilities; None where there are none, or setuid from root drops them."""
-    if not sys.platform.startswith("linux") or os.geteuid() == 0:
-        return None
-    import ctypes  # only hubs that are neither root nor for one user need it
-
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def clear() -> None:
-        if prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0:
-            raise PermissionError("ambient capabilities cannot be dropped")
-
-    return clear
-
-
-def enter(directory: str) -> None:
-    """Change into a directory, or into the nearest one above it that can be entered."""
-    path = os.path.abspath(directory)
-    while True:
-        try:
-            os.chdir(path)
-        except OSError:
-            parent = os.path.dirname(path)
-            if parent == path:
-                raise
-            path = parent
-        else:
-            return

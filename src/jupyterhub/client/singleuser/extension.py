@@ -31,6 +31,7 @@ from jupyterhub.words.version import __version__
 from . import pages
 from .identity import JupyterHubAuthorizer, JupyterHubIdentityProvider, JupyterHubUser, teach_handlers
 from .lean_start import collect_garbage_as_usual, collect_garbage_rarely
+from .listening import listen_on_inherited
 from .settings import (
     MissingVariable,
     activity_interval_s,
@@ -136,6 +137,7 @@ class JupyterHubSingleUser(ExtensionApp):
             serverapp.update_config(Config(_forced_config(cookie_secret)))
 
         serverapp.load_config_file = load_config_file_and_ours  # type: ignore[method-assign]
+        listen_on_inherited(serverapp)
         return serverapp
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]

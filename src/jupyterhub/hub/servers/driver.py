@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import resource
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -92,6 +94,9 @@ class Tools:
 
 class Driver:
     """Drives one server under one lease. ``run`` ends when the server has stopped or the lease is lost."""
+
+    #: drivers of this process that wait for the end of a process of their server
+    _waiting = 0
 
     def __init__(
         self, server: Server, lease: Lease, *, tools: Tools, handler: Any = None, resumes: bool = False
@@ -519,7 +524,7 @@ class Driver:
         pause_s = random.uniform(0.1, 1.0) * interval_s if interval_s > 0 else SLOW_LOOK_S
         next_poll = time.monotonic() + pause_s
         wanted, look = wanted_topic(self.lease.server_id), look_topic(self.lease.server_id)
-        with self._tools.notices.watch(wanted, look) as watch:
+        with self._tools.notices.watch(wanted, look) as watch, self._told_of_its_end():
             while True:
                 server = await self._read()
                 if server is None or server.phase is not Phase.READY:
@@ -534,6 +539,31 @@ class Driver:
                 if asked:
                     self._announce()  # it lives: whoever asked need not wait any longer
                 next_poll = time.monotonic() + interval_s * random.uniform(0.9, 1.1)
+
+    @contextmanager
+    def _told_of_its_end(self) -> Iterator[None]:
+        """Have it polled as soon as it ends, if its spawner can wait for that; polling alone takes its time."""
+        wait_for_exit = getattr(self.spawner, "wait_for_exit", None)
+        # each wait holds a descriptor, and the hub needs most of its own for people
+        if wait_for_exit is None or Driver._waiting >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4:
+            yield
+            return
+
+        async def tell() -> None:
+            try:
+                await wait_for_exit()
+            except Exception as error:
+                log.debug("%s: its end cannot be waited for: %s", self.key, error)
+            else:
+                self._tools.notices.announce(look_topic(self.lease.server_id))
+
+        Driver._waiting += 1
+        waiting = asyncio.create_task(tell(), name=f"end of {self.key}")
+        try:
+            yield
+        finally:
+            Driver._waiting -= 1
+            waiting.cancel()
 
     async def _has_ended(self) -> bool:
         """Poll; if the server is gone, say so in the row."""
