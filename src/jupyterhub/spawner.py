@@ -46,6 +46,7 @@ from traitlets import (
 )
 from traitlets.config import LoggingConfigurable
 
+from .localproc import cgroups
 from .localproc.identity import enter
 from .objects import Server
 from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
@@ -163,6 +164,8 @@ class Spawner(LoggingConfigurable):
     _rename_pending = False
     _waiting_for_response = False
     _failed = False
+    #: what people are told about why the server ended, if its spawner knows
+    end_message = ""
     #: a future of the start that is going on
     _spawn_future: AnyType = None
     _progress_url: AnyType = ""
@@ -801,8 +804,8 @@ class LocalProcessSpawner(Spawner):
     """Starts servers as processes on this machine, each as the system user of the same name.
 
     Needs a hub that runs as root, or one that serves only the user that it runs as. The process gets a session of its
-    own and outlives the hub; it is found again by pid, start time and boot, never by pid alone. ``mem_limit`` and
-    ``cpu_limit`` are told to the server but not enforced.
+    own and outlives the hub; it is found again by pid, start time and boot, never by pid alone. ``mem_limit``,
+    ``cpu_limit`` and the guarantees are enforced by control groups, where the hub may make them.
 
     A server that is the usual one is not executed but forked from a process that has imported everything already
     (``localproc``), which takes a fraction of time and memory; what does not fit is executed.
@@ -908,7 +911,7 @@ class LocalProcessSpawner(Spawner):
         self.proc = None
         self._process = None
         self._status = None
-        self._started_by = self._why_executed = ""
+        self._started_by = self._why_executed = self.end_message = ""
         self._way_is_known = asyncio.Event()
 
     def _look_at_pid(self) -> None:
@@ -1061,8 +1064,37 @@ class LocalProcessSpawner(Spawner):
         self.pid = pid
         # a child that has already ended is no process any more; its status is with `proc`
         self._process = ProcessId.of(pid)
+        self._limit()
         if self.save_state_early is not None:
             await self.save_state_early()
+
+    def _limit(self) -> None:
+        """Put the process, which has not begun yet, into a control group, if anything is limited."""
+        limits = cgroups.Limits(
+            memory=self.mem_limit,
+            memory_guarantee=self.mem_guarantee,
+            processors=self.cpu_limit,
+            processors_guarantee=self.cpu_guarantee,
+        )
+        if not limits or self._process is None:
+            return
+        try:
+            cgroups.Group.make(self._process.pid, self._process.start_time, limits)
+        except cgroups.Unavailable as error:
+            self.log.warning("%s: its limits are told to it but not enforced: %s", self._log_name, error)
+
+    async def _close_group(self) -> None:
+        """Look whether the process was ended for its memory; end and remove what is left of its control group."""
+        if self._process is None:
+            return
+        group = cgroups.Group.of(self._process.pid, self._process.start_time)
+        if group.was_short_of_memory():
+            limit = f" of {self.mem_limit / 1024**2:,.0f} MiB" if self.mem_limit else ""
+            self.end_message = (
+                f"The server needed more memory than its limit{limit} and was ended. Start it again and load less at "
+                "once, or ask for more memory."
+            )
+        await group.end()
 
     def _popen_options(self) -> dict[str, AnyType]:
         configured = dict(self.popen_kwargs)
@@ -1097,22 +1129,24 @@ class LocalProcessSpawner(Spawner):
     async def poll(self) -> int | None:
         if not self.pid:
             return 0
-        if self._status is not None:
-            return self._status
+        if self._status is None:
+            status = await self._exit_status()
+            if status is not None:
+                await self._close_group()
+            self._status = status
+        return self._status
+
+    async def _exit_status(self) -> int | None:
         if self.proc is not None:
-            self._status = self.proc.poll()
-            return self._status
+            return self.proc.poll()
         self._look_at_pid()
         if self._process is not None and self._process.is_alive():
             return None
         if self._started_by == "fork" and self._process is not None:
-            self._status = await exit_status(broker_at(None), self._process) or 0
-            return self._status
+            return await exit_status(broker_at(None), self._process) or 0
         # of a server that was started before this hub's life nobody kept the status, unless it is a child of ours
         stat = read_stat(self.pid)
-        status = reap(self.pid) if stat is not None and stat.is_dead and stat.parent == os.getpid() else None
-        self._status = status or 0
-        return self._status
+        return (reap(self.pid) if stat is not None and stat.is_dead and stat.parent == os.getpid() else None) or 0
 
     async def wait_for_exit(self, *, within_s: float | None = None) -> bool:
         """Wait until the process has ended, woken by the kernel where it can; False after ``within_s`` seconds.

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.support.hubs import Hub
+from tests.support.hubs import PASSWORD, Hub
 from tests.support.waiting import wait_until
 
 #: A user's own configuration, which the server executes: it writes down what the process sees of itself.
@@ -116,6 +116,15 @@ class House:
         """Ask a server itself, as its user."""
         token = self.hub.api("POST", f"users/{user}/tokens", json={"note": "look"}).json()["token"]
         return httpx.get(f"{self.hub.url}user/{user}/{path}", headers={"Authorization": f"token {token}"}, timeout=30)
+
+    def page(self, user: str, path: str) -> str:
+        """A page as that person sees it in a browser."""
+        with httpx.Client(base_url=self.hub.url, follow_redirects=True, timeout=30) as browser:
+            form = browser.get("hub/login")
+            form_data = {"username": user, "password": PASSWORD, "_xsrf": browser.cookies.get("_xsrf", path="/hub/")}
+            browser.post("hub/login?next=%2Fhub%2Fhome", data=form_data)
+            assert form.status_code == 200
+            return browser.get(path).text
 
     # -- the processes that make servers
 

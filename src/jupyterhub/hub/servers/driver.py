@@ -446,6 +446,8 @@ class Driver:
 
     async def _fail(self, error: Exception, *, took_s: float) -> None:
         verdict: Verdict = judge(error)
+        if (message := self.spawner.end_message) and not verdict.failure.public_message:
+            verdict = replace(verdict, failure=replace(verdict.failure, public_message=message))
         current = await self._read()
         if current is not None and current.phase is Phase.STOPPING:
             log.info("%s: what the start said when it was cancelled: %s", self.key, error or type(error).__name__)
@@ -576,8 +578,10 @@ class Driver:
             return False
         log.warning("%s: the server ended with status %s", self.key, status)
         await self._run_poll_callbacks()
+        message = self.spawner.end_message
+        failure = Failure(message=message, public_message=message) if message else None
         async with self._tools.store.begin() as tx:
-            await tx.servers.mark_stopping(self.lease, now=utcnow())
+            await tx.servers.mark_stopping(self.lease, now=utcnow(), failure=failure)
         self._announce()
         return True
 
