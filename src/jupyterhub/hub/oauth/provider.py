@@ -104,18 +104,12 @@ class OAuthProvider:
                 ),
                 registry=self._registry,
             )
-            now = utcnow()
-            tokens = await tx.tokens.list_of("user", user.id)
             return _Read(
                 client,
                 asking,
                 consent.asked_for(asking, names, await self._roles_named(tx, names)),
                 await self._is_trusted(tx, issuer),
-                [
-                    token.scopes
-                    for token in tokens
-                    if token.client_id == client.identifier and (token.expires_at is None or token.expires_at > now)
-                ],
+                await tx.tokens.given_to(client.identifier, user.id, utcnow()),
             )
 
     async def _roles_named(self, tx: Transaction, names: Sequence[str]) -> dict[str, Sequence[str]]:

@@ -63,6 +63,11 @@ _BY_PREFIX = hot(
     ).where(_tokens.c.prefix == bindparam("start"), _ALIVE)
 )
 _BY_ID = hot(_TOKEN.where(_tokens.c.id == bindparam("token_id")))
+_GIVEN = hot(
+    select(_tokens.c.scopes)
+    .where(_tokens.c.user_id == bindparam("owner"), _tokens.c.client_id == bindparam("client"), _ALIVE)
+    .distinct()
+)
 _TOUCH = (
     update(_tokens)
     .where(
@@ -139,6 +144,11 @@ class Tokens:
         return [
             _token(r) for r in await self._db.execute(_TOKEN.where(_of(owner_kind, owner_id)).order_by(_tokens.c.id))
         ]
+
+    async def given_to(self, client_id: str, user_id: int, now: datetime) -> list[list[str]]:
+        """The scopes that a user's tokens of an OAuth client have which are valid now, each set of them once."""
+        rows = await self._db.execute(_GIVEN, {"owner": user_id, "client": client_id, "moment": to_db(now)})
+        return [row.scopes or [] for row in rows]
 
     async def create(
         self,
