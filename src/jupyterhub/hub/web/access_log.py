@@ -71,6 +71,8 @@ def who(handler: RequestHandler) -> str:
 
 def scrub_url(url: str) -> str:
     """Blot out what may be secret in a URL; names of parameters stay. Takes any text, and never raises."""
+    if "?" not in url and "#" not in url:
+        return _printable(_SECRET_PATH.sub(rf"\1{SECRET}", url) if "/authorizations/" in url else url)
     address, hash_sign, fragment = url.partition("#")
     path, question_mark, query = address.partition("?")
     path = _SECRET_PATH.sub(rf"\1{SECRET}", path)
@@ -82,6 +84,8 @@ def _printable(text: str) -> str:
     """Write foreign text so that it stays on its line, and no longer than a line should be."""
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
