@@ -26,8 +26,9 @@ MAX_HEAD_BYTES = 64 * 1024
 # RFC 9110 §5.6.2 (token) and §5.5 (field values: HTAB, SP, VCHAR, obs-text; no other control character).
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
-# Each line with the CRLF before it, so that lines can be cut out of the head by searching for that CRLF.
-_FIELD_LINES = rb"((?:\r\n" + _TOKEN + rb":" + _VALUE + rb")*+)\r\n\r\n"
+# Each line with the CRLF before it, so that lines can be cut out of the head by searching for that CRLF. Groups are not
+# repeated possessively: Python 3.11.2 (Debian 12) goes on behind what the last, failed try of such a group has matched.
+_FIELD_LINES = rb"((?:\r\n" + _TOKEN + rb":" + _VALUE + rb")*)\r\n\r\n"
 
 # A line that starts with a space is an obs-fold (RFC 9112 §5.2): it is no token, so it does not match.
 _REQUEST_HEAD = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])" + _FIELD_LINES)
@@ -57,7 +58,7 @@ _REQUEST_MARKS = field_search(HOP_BY_HOP + rb"|" + X_FORWARDED + rb"|content-len
 _RESPONSE_MARKS = field_search(HOP_BY_HOP + rb"|content-length")
 # RFC 9112 §3.2 with RFC 3986 §3.2.2: a name or IPv4 address, or an IPv6 literal; then perhaps a port. No userinfo, and
 # none of the marks that RFC 3986 allows in names: DNS has none, and a comma is what two joined fields look like.
-_AUTHORITY = re.compile(rb"((?:[A-Za-z0-9\-._~]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\])(?::([0-9]{0,5}))?")
+_AUTHORITY = re.compile(rb"((?:[A-Za-z0-9\-._~]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]++\])(?::([0-9]{0,5}))?")
 _ABSOLUTE_FORM = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
