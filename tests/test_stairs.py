@@ -38,9 +38,10 @@ STAIRS: dict[str, tuple[str, ...]] = {
     "proxyserver": ("words",),
     "client": ("words", "rbac"),
     "localproc": ("words",),
+    "auth": ("words", "rbac", "localproc", *CONTRACTS),
     "spawner": ("words", "rbac", "localproc", *CONTRACTS),
     "spawners": ("words", "rbac", "localproc", *CONTRACTS),
-    **{room: ("words", "rbac", *CONTRACTS) for room in CONTRACTS if not room.startswith("spawner")},
+    **{room: ("words", "rbac", *CONTRACTS) for room in CONTRACTS if room not in ("auth", "spawner", "spawners")},
 }
 #: signs for plugins: nothing inside the house imports them
 SIGNS = (

@@ -28,6 +28,7 @@ from tornado.util import import_object
 from traitlets import Any, Bool, Dict, Integer, Set, Unicode, default, observe
 from traitlets.config import LoggingConfigurable
 
+from .localproc.client import Refused, Unavailable, ask_pam, configured_broker
 from .traitlets import Command
 from .utils import maybe_future, safe_log, url_path_join
 from .words.names import is_valid_user_name
@@ -507,7 +508,8 @@ class LocalAuthenticator(Authenticator):
 class PAMAuthenticator(LocalAuthenticator):
     """Asks PAM: people log in with the name and password that they have on this machine.
 
-    A hub that is not root can only check the password of the user that it runs as. All calls of PAM run in threads.
+    A hub that is not root can only check the password of the user that it runs as, unless it has a broker that is
+    (``docs/local-servers.md``). All calls of PAM run in threads.
     """
 
     executor = Any()
@@ -551,7 +553,17 @@ class PAMAuthenticator(LocalAuthenticator):
         return ThreadPoolExecutor(self.executor_threads, thread_name_prefix="pam")
 
     def _pam(self, function: str, username: str, *args: AnyType, **options: AnyType) -> AnyType:
-        return getattr(pamela, function)(username, *args, service=self.service, encoding=self.encoding, **options)
+        broker = configured_broker()
+        if broker is None or os.geteuid() == 0:
+            return getattr(pamela, function)(username, *args, service=self.service, encoding=self.encoding, **options)
+        question = {"function": function, "arguments": [username, *args], "options": options}
+        try:
+            answer = ask_pam(broker, {**question, "service": self.service, "encoding": self.encoding})
+        except (Refused, Unavailable) as error:
+            raise pamela.PAMError(str(error)) from error
+        if "pam" in answer:
+            raise pamela.PAMError(answer["pam"], answer["errno"])
+        return None
 
     @run_on_executor
     def authenticate(self, handler: AnyType, data: AnyType) -> AnyType:

@@ -47,7 +47,17 @@ from traitlets import (
 from traitlets.config import LoggingConfigurable
 
 from .localproc import cgroups
+from .localproc.client import (
+    BrokerClient,
+    Refused,
+    Unavailable,
+    Waiting,
+    configured_broker,
+    present_limits,
+    present_umask,
+)
 from .localproc.identity import enter
+from .localproc.newborn import Start
 from .objects import Server
 from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
 from .spawners.gate import start_behind_gate
@@ -104,6 +114,10 @@ class SpawnException(HTTPError):
 
     def __str__(self) -> str:
         return self.message
+
+
+#: how often, and after which pauses, it is looked whether everything in a control group has ended
+_GROUP_LOOKS, _GROUP_PAUSE_S = 50, 0.02
 
 
 class Spawner(LoggingConfigurable):
@@ -849,6 +863,8 @@ class LocalProcessSpawner(Spawner):
     _switches_users = True
     #: how the server was started: ``fork``, ``exec``, or "" before it is known; and why not by a fork
     _started_by, _why_executed = "", ""
+    #: whether the broker keeps its exit status
+    _is_of_broker = False
     _way_is_known: asyncio.Event | None = None
 
     @default("env_keep")
@@ -890,6 +906,7 @@ class LocalProcessSpawner(Spawner):
         super().load_state(state)
         self._process = ProcessId.from_state(state)
         self._started_by, self._why_executed = str(state.get("started_by", "")), str(state.get("why_executed", ""))
+        self._is_of_broker = bool(state.get("is_of_broker"))
         if self._process is not None and self._process.start_time is None:
             self._process = self._recognise(self._process)
         self.pid = self._process.pid if self._process else 0
@@ -903,6 +920,8 @@ class LocalProcessSpawner(Spawner):
                 state["started_by"] = self._started_by
             if self._why_executed:
                 state["why_executed"] = self._why_executed
+            if self._is_of_broker:
+                state["is_of_broker"] = True
         return state
 
     def clear_state(self) -> None:
@@ -912,6 +931,7 @@ class LocalProcessSpawner(Spawner):
         self._process = None
         self._status = None
         self._started_by = self._why_executed = self.end_message = ""
+        self._is_of_broker = False
         self._way_is_known = asyncio.Event()
 
     def _look_at_pid(self) -> None:
@@ -956,6 +976,9 @@ class LocalProcessSpawner(Spawner):
         if await self._is_forked(command, env):
             return self.ip or "127.0.0.1", self.port
         self.log.info("Spawning %s", shlex.join(command))
+        if self._is_brokered:
+            await self._execute_by_broker(command, env)
+            return self.ip or "127.0.0.1", self.port
 
         become_user = options.pop("preexec_fn")
 
@@ -995,14 +1018,38 @@ class LocalProcessSpawner(Spawner):
         except DoesNotFit as reason:
             self._tell_way("exec", str(reason))
             return False
+        self._tell_way("fork")
+        await self._let_go(waiting)
+        return True
+
+    async def _let_go(self, waiting: Waiting) -> None:
+        """Let a process of the broker's go on once its number is in the database."""
+        self._is_of_broker = True
         try:
-            self._tell_way("fork")
-            # It goes on only after its number is in the database: a hub killed in between leaves no process behind.
             await self._keep(waiting.pid)
             await waiting.let_go()
         finally:
             waiting.close()
-        return True
+
+    async def _execute_by_broker(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Have a program executed as the user, where this hub may not become that user itself."""
+        if self.popen_kwargs or not self._has_own_preexec():
+            raise RuntimeError(
+                "A hub that is not root has its servers started by a broker, which does not know popen_kwargs or a "
+                "make_preexec_fn. Leave them away, or run the hub as root."
+            )
+        start = Start(
+            argv=tuple(command),
+            env=env,
+            directory=self._directory(),
+            umask=present_umask(),
+            limits=present_limits(),
+            may_gain_rights=self.may_gain_rights,
+        )
+        try:
+            await self._let_go(await self._broker.start(start, user=self._system_user()))
+        except (Refused, Unavailable) as error:
+            raise self._cannot_become() from error
 
     def _tell_way(self, started_by: str, why_not: str = "") -> None:
         self._started_by, self._why_executed = started_by, why_not
@@ -1026,10 +1073,14 @@ class LocalProcessSpawner(Spawner):
             return "popen_kwargs is set"
         if self.internal_ssl:
             return "internal_ssl is on"
-        own = {LocalProcessSpawner.make_preexec_fn, SimpleLocalProcessSpawner.make_preexec_fn}
-        if type(self).make_preexec_fn not in own:
+        if not self._has_own_preexec():
             return f"{type(self).__name__} has a make_preexec_fn of its own"
         return ""
+
+    def _has_own_preexec(self) -> bool:
+        """Whether what happens between fork and exec is what we know."""
+        own = {LocalProcessSpawner.make_preexec_fn, SimpleLocalProcessSpawner.make_preexec_fn}
+        return type(self).make_preexec_fn in own
 
     async def warm_up(self) -> None:
         """Have a warm process made before the first server is asked for. Called once, on a spawner without a user."""
@@ -1037,8 +1088,18 @@ class LocalProcessSpawner(Spawner):
             env = {name: os.environ[name] for name in self.env_keep if name in os.environ}
             await self._fast_start().warm_up(self.cmd, env)
 
+    @property
+    def _broker(self) -> BrokerClient:
+        return broker_at(configured_broker() if self._switches_users else None)
+
+    @property
+    def _is_brokered(self) -> bool:
+        """Whether a broker that is root starts the servers of a hub that is not: it must do all that takes rights."""
+        return self._switches_users and os.geteuid() != 0 and configured_broker() is not None
+
     def _fast_start(self) -> FastStart:
-        return FastStart(broker=broker_at(None), switches_users=self._switches_users and os.geteuid() == 0)
+        switches_users = self._switches_users and (os.geteuid() == 0 or self._is_brokered)
+        return FastStart(broker=self._broker, switches_users=switches_users)
 
     def _system_user(self) -> str | None:
         """The system user that the server runs as; None: the one that the hub runs as."""
@@ -1064,11 +1125,11 @@ class LocalProcessSpawner(Spawner):
         self.pid = pid
         # a child that has already ended is no process any more; its status is with `proc`
         self._process = ProcessId.of(pid)
-        self._limit()
+        await self._limit()
         if self.save_state_early is not None:
             await self.save_state_early()
 
-    def _limit(self) -> None:
+    async def _limit(self) -> None:
         """Put the process, which has not begun yet, into a control group, if anything is limited."""
         limits = cgroups.Limits(
             memory=self.mem_limit,
@@ -1078,23 +1139,42 @@ class LocalProcessSpawner(Spawner):
         )
         if not limits or self._process is None:
             return
+        pid, start_time = self._process.pid, self._process.start_time
         try:
-            cgroups.Group.make(self._process.pid, self._process.start_time, limits)
-        except cgroups.Unavailable as error:
+            if self._is_brokered:
+                await self._broker.limit(pid, start_time or 0, limits)
+            else:
+                cgroups.Group.make(pid, start_time, limits)
+        except (cgroups.Unavailable, Refused, Unavailable) as error:
             self.log.warning("%s: its limits are told to it but not enforced: %s", self._log_name, error)
 
     async def _close_group(self) -> None:
         """Look whether the process was ended for its memory; end and remove what is left of its control group."""
         if self._process is None:
             return
-        group = cgroups.Group.of(self._process.pid, self._process.start_time)
-        if group.was_short_of_memory():
+        is_short, is_gone = await self._end_group(self._process)
+        if is_short:
             limit = f" of {self.mem_limit / 1024**2:,.0f} MiB" if self.mem_limit else ""
             self.end_message = (
                 f"The server needed more memory than its limit{limit} and was ended. Start it again and load less at "
                 "once, or ask for more memory."
             )
-        await group.end()
+        for _ in range(_GROUP_LOOKS):
+            if is_gone:
+                return
+            await asyncio.sleep(_GROUP_PAUSE_S)
+            _, is_gone = await self._end_group(self._process)
+
+    async def _end_group(self, process: ProcessId) -> tuple[bool, bool]:
+        """Whether the kernel has killed something in the process's control group; whether the group is gone now."""
+        if self._is_brokered:
+            try:
+                return await self._broker.end_group(process.pid, process.start_time or 0)
+            except (Refused, Unavailable) as error:
+                self.log.warning("%s: what is left of its control group stays: %s", self._log_name, error)
+                return False, True
+        group = cgroups.Group.of(process.pid, process.start_time)
+        return group.was_short_of_memory(), group.end()
 
     def _popen_options(self) -> dict[str, AnyType]:
         configured = dict(self.popen_kwargs)
@@ -1142,8 +1222,8 @@ class LocalProcessSpawner(Spawner):
         self._look_at_pid()
         if self._process is not None and self._process.is_alive():
             return None
-        if self._started_by == "fork" and self._process is not None:
-            return await exit_status(broker_at(None), self._process) or 0
+        if self._is_of_broker and self._process is not None:
+            return await exit_status(self._broker, self._process) or 0
         # of a server that was started before this hub's life nobody kept the status, unless it is a child of ours
         stat = read_stat(self.pid)
         return (reap(self.pid) if stat is not None and stat.is_dead and stat.parent == os.getpid() else None) or 0
@@ -1191,6 +1271,11 @@ class LocalProcessSpawner(Spawner):
             if self.proc is not None:
                 self.proc.send_signal(signum)
             return self.proc is not None
+        if self._is_brokered and self._process.start_time is not None:
+            to_group = signum == signal.SIGKILL
+            return await self._broker.send_signal(
+                self._process.pid, self._process.start_time, signum, to_group=to_group
+            )
         if signum == signal.SIGKILL:
             self._process.send_to_group(signum)
             return True

@@ -23,7 +23,7 @@ OTHER_DEFAULTS = {
     ("JupyterHub", "data_files_path"): None,  # a folder of this package
 }
 #: what only this hub can do
-BEYOND_THE_ORIGINAL = {"JupyterHub": {"hubs"}}
+BEYOND_THE_ORIGINAL = {"JupyterHub": {"hubs", "run_as"}}
 
 
 def reference() -> dict[str, Any]:

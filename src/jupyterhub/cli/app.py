@@ -46,6 +46,7 @@ from jupyterhub.words.version import __version__
 from . import addresses, config_file, config_mistakes, generate_config, settings
 from . import logging as hub_logging
 from .pid_file import pid_file
+from .run_as import check_files, leave_root
 from .secrets import from_hex
 from .worker import Inherited
 
@@ -328,6 +329,12 @@ class JupyterHub(Application):
         min=1,
         help="How many hub processes to run on this machine. They answer side by side, and when one dies the others go "
         "on with what it was doing. More than one needs PostgreSQL. SIGHUP replaces them one after the other.",
+    ).tag(config=True)
+
+    run_as = Unicode(
+        help="The user of the system that the hub and its proxy run as, when they are started as root. A small broker "
+        "keeps root's rights: it starts people's servers and asks PAM. Ports below 1024 stay possible. The files that "
+        "the hub writes must belong to that user."
     ).tag(config=True)
 
     # -- sessions and tokens
@@ -718,6 +725,11 @@ class JupyterHub(Application):
         inherited = Inherited.take()
         if inherited is not None:
             return asyncio.run(run(self, inherited))
+        if self.run_as:
+            leave_root(self.run_as)
+            written = [self.db_url.removeprefix("sqlite:///")] if self.db_url.startswith("sqlite:///") else []
+            has_secret = self.cookie_secret or "JPY_COOKIE_SECRET" in os.environ
+            check_files([*written, *([] if has_secret else [self.cookie_secret_file]), *filter(None, [self.pid_file])])
         self._announce()
         with pid_file(self.pid_file):
             if self.hubs > 1:

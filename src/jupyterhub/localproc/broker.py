@@ -1,9 +1,10 @@
 """The broker: a small process that starts servers, becomes their users, and keeps how they ended.
 
-It outlives hubs, has one thread, waits in one place, and imports nothing but the standard library. It never does
-anything that may take long itself: looking up a user happens in forked workers, warm starts in zygotes. Whoever may
-connect (``SO_PEERCRED``) is root, the broker's own user, or a user named on the command line, whom ``Rules`` keep from
-becoming root or a system user.
+It outlives hubs, has one thread, waits in one place, and imports nothing but the standard library (and ``pamela``, in
+processes that it forks to ask PAM). It never does anything that may take long itself: looking up a user and asking PAM
+happen in forked workers, warm starts in zygotes. Whoever may connect (``SO_PEERCRED``) is root, the broker's own user,
+or a user named on the command line, whom ``Rules`` keep from becoming root or a system user, and from touching any
+process of theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import itertools
 import json
 import logging
 import os
+import pwd
+import re
 import selectors
 import signal
 import socket
@@ -28,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import kernel_calls, newborn, wire
+from . import cgroups, kernel_calls, newborn, wire
 from .identity import Identity
 
 log = logging.getLogger("jupyterhub.broker")
@@ -73,12 +76,18 @@ class Rules:
         """Raise Refused if a hub with this uid must not start processes as that user."""
         if peer_uid == 0 or identity.uid == peer_uid == os.geteuid():
             return
-        if identity.uid < self.least_uid or identity.uid == _NOBODY:
-            raise Refused(f"{identity.name!r} (uid {identity.uid}) is a user of the system: no servers run as it")
-        if identity.uid == peer_uid:
-            raise Refused(f"{identity.name!r} is the user that the hub runs as: a server could read its secrets")
+        self.check_uid(identity.uid, peer_uid)
         if 0 in identity.groups or identity.gid == 0:
             raise Refused(f"{identity.name!r} is in the group root: no servers run as this user")
+
+    def check_uid(self, uid: int, peer_uid: int) -> None:
+        """The same for a process that there is already."""
+        if peer_uid == 0 or uid == peer_uid == os.geteuid():
+            return
+        if uid < self.least_uid or uid == _NOBODY:
+            raise Refused(f"uid {uid} is a user of the system: it has no servers")
+        if uid == peer_uid:
+            raise Refused(f"uid {uid} is the user that the hub runs as: a server could read its secrets")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,8 +139,18 @@ class Peer:
 class Broker:
     """The loop and everything it knows."""
 
-    def __init__(self, listener: socket.socket, *, allowed_uids: Sequence[int], rules: Rules, linger_s: float) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        *,
+        allowed_uids: Sequence[int],
+        rules: Rules,
+        linger_s: float,
+        packages: str | None = None,
+    ) -> None:
         self.listener, self.rules, self.linger_s = listener, rules, linger_s
+        #: where ``pamela`` is
+        self._packages = packages
         self.allowed_uids = {0, os.geteuid(), *allowed_uids}
         self._selector = selectors.DefaultSelector()
         self._peers: set[Peer] = set()
@@ -261,6 +280,10 @@ class Broker:
             "start": self._start,
             "status": self._status,
             "forget": self._forget,
+            "signal": self._signal,
+            "limit": self._limit,
+            "end_group": self._end_group,
+            "pam": self._pam,
         }
         doer = doers.get(str(message.get("do")))
         try:
@@ -293,7 +316,7 @@ class Broker:
     def _warm_up(self, peer: Peer, message: wire.Message, fds: list[int], answer: Callable[..., None]) -> None:
         """Have a zygote for an interpreter, and say how it is."""
         wire.close_all(fds)
-        kind = _kind(message)
+        kind = _kind(message, peer)
         self._wanted.add(kind)
         zygote = self._zygote(kind)
         if zygote is None:
@@ -439,7 +462,7 @@ class Broker:
         if not newborn.LISTENER <= len(fds) <= newborn.LISTENER + 1:
             raise Refused(f"{len(fds)} descriptors came with the request")
         warm = message["how"] == "warm"
-        kind = _kind(message) if warm else None
+        kind = _kind(message, peer) if warm else None
 
         def go_on(identity: Identity | None) -> None:
             if kind is not None:
@@ -566,6 +589,72 @@ class Broker:
         kept = self._kept.get(int(message["pid"]))
         return kept if kept is not None and kept.start_time == message.get("start_time") else None
 
+    # -- for hubs that may not do it themselves
+
+    def _process_of(self, peer: Peer, message: wire.Message) -> tuple[int, int]:
+        """The process that a request is about, if it may be: pid and start time. LookupError if it has ended."""
+        pid, start_time = int(message["pid"]), int(message["start_time"])
+        try:
+            uid = os.stat(f"/proc/{pid}").st_uid
+        except FileNotFoundError:
+            raise LookupError(pid) from None
+        if _start_time(pid) != start_time:
+            raise LookupError(pid)
+        self.rules.check_uid(uid, peer.uid)
+        return pid, start_time
+
+    def _signal(self, peer: Peer, message: wire.Message, fds: list[int], answer: Callable[..., None]) -> None:
+        """Send a signal to a process, or to all of its group; for all of a group it must lead one."""
+        wire.close_all(fds)
+        number, to_group = int(message["signal"]), bool(message["to_group"])
+        try:
+            end = os.pidfd_open(int(message["pid"]))
+            with wire.closing([end]):
+                # compared while it is held: its number cannot become another process's meanwhile
+                pid, _ = self._process_of(peer, message)
+                if to_group and os.getpgid(pid) == pid:
+                    os.killpg(pid, number)
+                else:
+                    signal.pidfd_send_signal(end, number)
+        except (LookupError, ProcessLookupError):
+            answer({"sent": False})
+        else:
+            answer({"sent": True})
+
+    def _limit(self, peer: Peer, message: wire.Message, fds: list[int], answer: Callable[..., None]) -> None:
+        wire.close_all(fds)
+        try:
+            pid, start_time = self._process_of(peer, message)
+            cgroups.Group.make(pid, start_time, cgroups.Limits(**message["limits"]))
+        except LookupError:
+            raise Refused("the process has ended") from None
+        except cgroups.Unavailable as error:
+            raise Refused(str(error)) from error
+        answer({})
+
+    def _end_group(self, peer: Peer, message: wire.Message, fds: list[int], answer: Callable[..., None]) -> None:
+        wire.close_all(fds)
+        # only what was made here: another process's group has another name
+        group = cgroups.Group.of(int(message["pid"]), int(message["start_time"]))
+        is_short = group.was_short_of_memory()
+        answer({"short_of_memory": is_short, "gone": group.end()})
+
+    def _pam(self, peer: Peer, message: wire.Message, fds: list[int], answer: Callable[..., None]) -> None:
+        """Ask PAM, in a worker: it alone reads the password, which comes in a memory file."""
+        if self._packages is None:
+            raise Refused("this broker was not told where pamela is (--packages)")
+        if writable := _writable_by_others(os.path.join(self._packages, "pamela.py")) if os.geteuid() == 0 else "":
+            raise Refused(f"{writable} can be written by others than root")
+        if not 1 <= len(fds) <= 1:
+            raise Refused("the question to PAM comes in one memory file")
+
+        def done(result: wire.Message) -> None:
+            wire.close_all(fds)
+            answer(result)
+
+        packages = self._packages
+        self._work(lambda: _ask_pam(packages, wire.from_memory_file(fds[0])), done)
+
     # -- workers
 
     def _work(self, work: Callable[[], wire.Message], then: Callable[[wire.Message], None]) -> None:
@@ -621,7 +710,36 @@ class Broker:
                     todo({"refused": f"the warm process has not forked within {FORK_LIMIT_S:g} s"})
 
 
-def _kind(message: wire.Message) -> Kind:
+#: what may be asked of PAM
+_PAM_FUNCTIONS = ("authenticate", "check_account", "open_session", "close_session")
+_PAM_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def _ask_pam(packages: str, question: wire.Message) -> wire.Message:
+    """In a worker: ask, and say what PAM has said."""
+    sys.path.append(packages)
+    import pamela
+
+    function, service = str(question["function"]), str(question["service"])
+    if function not in _PAM_FUNCTIONS or not _PAM_SERVICE.fullmatch(service):
+        raise Refused(f"{function!r} is not asked of the PAM service {service!r}")
+    arguments = question["arguments"]
+    try:
+        getattr(pamela, function)(
+            *(tuple(one) if isinstance(one, list) else one for one in arguments),
+            **question["options"],
+            service=service,
+            encoding=str(question["encoding"]),
+        )
+    except pamela.PAMError as error:
+        return {"pam": error.message if isinstance(error.message, str) else str(error), "errno": error.errno}
+    return {}
+
+
+def _kind(message: wire.Message, peer: Peer) -> Kind:
+    """The zygote that a hub asks for. One that does not change users is executed as the broker's own user."""
+    if not message["switches_users"] and peer.uid != os.geteuid():
+        raise Refused("only a hub of the broker's own user gets servers of that user")
     early = tuple(sorted((str(name), str(value)) for name, value in message["early"].items()))
     return str(message["interpreter"]), early, bool(message["switches_users"])
 
@@ -703,20 +821,32 @@ def _start_time(pid: int) -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve on a socket that is given by number, or by systemd."""
+    """Serve on a socket: given by number, by systemd, or made at a path."""
     parser = argparse.ArgumentParser(
         prog="jupyterhub-broker", description=__doc__.partition("\n")[0] if __doc__ else ""
     )
-    parser.add_argument("--fd", type=int, help="the listening socket")
-    parser.add_argument("--allow-uid", type=int, action="append", default=[], help="another user whose hub may connect")
+    parser.add_argument("--fd", type=int, help="the number of a listening socket; systemd's is found by itself")
+    parser.add_argument("--socket", help="the path to listen at")
+    parser.add_argument(
+        "--allow-user", action="append", default=[], help="a user, or uid, whose hub may connect (besides root's)"
+    )
     parser.add_argument("--least-uid", type=int, default=LEAST_UID, help="users below it get no servers")
-    parser.add_argument("--linger", type=float, default=60.0, help="seconds to stay without hubs and servers")
+    parser.add_argument("--linger", type=float, default=float("inf"), help="seconds to stay without hubs and servers")
+    parser.add_argument("--packages", default=_packages(), help="the directory that pamela is in")
     options = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    listener = socket.socket(fileno=options.fd)
+    try:
+        users = [pwd.getpwuid(int(one)) if one.isdigit() else pwd.getpwnam(one) for one in options.allow_user]
+        listener = _listener(options.fd, options.socket, users)
+    except (OSError, KeyError) as error:
+        sys.exit(f"jupyterhub-broker: {error}")
     address = listener.getsockname()
     broker = Broker(
-        listener, allowed_uids=options.allow_uid, rules=Rules(least_uid=options.least_uid), linger_s=options.linger
+        listener,
+        allowed_uids=[user.pw_uid for user in users],
+        rules=Rules(least_uid=options.least_uid),
+        linger_s=options.linger,
+        packages=options.packages,
     )
     inode = os.stat(address).st_ino
     try:
@@ -725,6 +855,48 @@ def main(argv: Sequence[str] | None = None) -> None:
         with contextlib.suppress(OSError):
             if os.stat(address).st_ino == inode:
                 os.unlink(address)
+
+
+def _packages() -> str | None:
+    """Where ``pamela`` is, if it is beside whatever this program was started from."""
+    for folder in sys.path:
+        if os.path.isfile(os.path.join(folder, "pamela.py")):
+            return folder
+    return None
+
+
+def _listener(fd: int | None, path: str | None, users: Sequence[pwd.struct_passwd]) -> socket.socket:
+    """The socket to serve on. OSError if there is none, or somebody serves on it already."""
+    if fd is None and os.environ.get("LISTEN_PID") == str(os.getpid()):
+        fd = 3  # sd_listen_fds(3)
+    if fd is not None:
+        listener = socket.socket(fileno=fd)
+        if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+            raise OSError("the listening socket must be a Unix socket of type SOCK_SEQPACKET (ListenSequentialPacket)")
+        return listener
+    if path is None:
+        raise OSError("say where to listen: --socket PATH")
+    if len(users) > 1:
+        raise OSError("a socket at a path belongs to one user: give --allow-user once, or use a socket of systemd")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        else:
+            raise OSError(f"another broker serves at {path}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    for user in users:
+        os.chown(path, user.pw_uid, -1)
+    listener.listen(64)
+    return listener
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ documentation: ``admin-guide/cgroup-v2`` and ``admin-guide/cgroup-v1``.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -21,7 +20,6 @@ _LEAF = "jupyterhub-itself"
 _PERIOD_US = 100_000
 #: what the kernel calls one processor's worth, in versions 1 and 2
 _SHARES, _WEIGHT = 1024, 100
-_LEFT_TRIES, _LEFT_PAUSE_S = 50, 0.02
 
 
 class Unavailable(Exception):
@@ -114,15 +112,14 @@ class Group:
                         return True
         return False
 
-    async def end(self) -> None:
-        """End whatever still runs in it, and remove it."""
-        for _ in range(_LEFT_TRIES):
-            if self._remove_folders():
-                return
-            for pid in self._processes():
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(_LEFT_PAUSE_S)
+    def end(self) -> bool:
+        """End whatever still runs in it, and remove it; False if something has not ended yet: then try again."""
+        if self._remove_folders():
+            return True
+        for pid in self._processes():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        return self._remove_folders()
 
     def _processes(self) -> Iterator[int]:
         for _, folder in self.places:

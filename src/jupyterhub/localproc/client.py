@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import itertools
 import logging
 import os
+import pwd
 import resource
 import socket
 import stat
@@ -20,17 +22,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 from . import wire
+from .cgroups import Limits
 from .newborn import GO, Start
 
 log = logging.getLogger("jupyterhub.broker")
 
 #: longer than the broker waits for whomever it asks
 ANSWER_LIMIT_S = 40.0
+#: how long a broker that a hub has started stays without hubs and servers
+LINGER_S = 60
 #: for what the broker knows by itself
 KNOWN_LIMIT_S = 2.0
 #: a process that has not come to its gate within this time hangs in a file system or worse
@@ -39,6 +44,11 @@ GATE_LIMIT_S = 20.0
 _BROKER = "import sys; sys.path.insert(0, {package!r}); from jupyterhub.localproc.broker import main; main()"
 _LANGUAGE = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def configured_broker() -> str | None:
+    """The address of a broker that was started for this hub (``JUPYTERHUB_BROKER``); None: the hub starts its own."""
+    return os.environ.get("JUPYTERHUB_BROKER") or None
 
 
 class Unavailable(Exception):
@@ -165,6 +175,20 @@ class BrokerClient:
         """The status has been written down: the broker need not keep it any longer."""
         await self._ask({"do": "forget", "pid": pid, "start_time": start_time}, within_s=KNOWN_LIMIT_S)
 
+    async def send_signal(self, pid: int, start_time: int, signum: int, *, to_group: bool = False) -> bool:
+        """Send a signal to a process of a user; False if it is gone."""
+        message = {"do": "signal", "pid": pid, "start_time": start_time, "signal": signum, "to_group": to_group}
+        return bool((await self._ask(message, within_s=KNOWN_LIMIT_S))["sent"])
+
+    async def limit(self, pid: int, start_time: int, limits: Limits) -> None:
+        """Put a process into a control group; Refused if that cannot be done."""
+        await self._ask({"do": "limit", "pid": pid, "start_time": start_time, "limits": asdict(limits)})
+
+    async def end_group(self, pid: int, start_time: int) -> tuple[bool, bool]:
+        """End what is left of the control group of a process: whether memory was short, whether the group is gone."""
+        answer = await self._ask({"do": "end_group", "pid": pid, "start_time": start_time}, within_s=KNOWN_LIMIT_S)
+        return bool(answer["short_of_memory"]), bool(answer["gone"])
+
     # -- asking
 
     async def _ask(
@@ -201,9 +225,9 @@ class BrokerClient:
             if self._sock is None:
                 try:
                     if self._address is not None:
-                        sock = _connect(self._address)
+                        sock = connect(self._address)
                     else:
-                        sock = await asyncio.to_thread(connect_or_start)
+                        sock, _ = await asyncio.to_thread(connect_or_start)
                 except OSError as error:
                     raise Unavailable(f"no broker: {error}") from error
                 sock.setblocking(False)
@@ -275,6 +299,26 @@ async def _ready(sock: socket.socket, *, to_write: bool = False) -> None:
         remove(sock.fileno())
 
 
+def ask_pam(address: str, question: wire.Message) -> wire.Message:
+    """Ask PAM by way of a broker; blocks until it has answered, so call it in a thread.
+
+    The answer is empty if PAM agrees, else it has ``pam``, what it said, and ``errno``. Unavailable; Refused.
+    """
+    try:
+        with connect(address) as sock:
+            sock.settimeout(ANSWER_LIMIT_S)
+            asked = wire.to_memory_file(question)
+            with wire.closing([asked]):
+                wire.send(sock, {"id": 1, "do": "pam"}, [asked])
+            answer, fds = wire.receive(sock)
+            wire.close_all(fds)
+    except (OSError, wire.Closed) as error:
+        raise Unavailable(f"no broker at {address}: {error}") from error
+    if "refused" in answer:
+        raise Refused(str(answer["refused"]))
+    return answer
+
+
 # -- finding a broker
 
 
@@ -316,14 +360,16 @@ def runtime_directory() -> Path:
         path = Path(os.environ["XDG_RUNTIME_DIR"]) / "jupyterhub"
     else:
         path = Path(tempfile.gettempdir()) / f"jupyterhub-{uid}"
-    path.mkdir(mode=0o700, exist_ok=True)
+    # others may pass through root's, to sockets that are theirs
+    path.mkdir(mode=0o711 if uid == 0 else 0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
         raise PermissionError(f"{path} is not ours alone")
     return path
 
 
-def _connect(address: str) -> socket.socket:
+def connect(address: str) -> socket.socket:
+    """Connect to the broker at an address; OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.connect(address)
@@ -333,23 +379,34 @@ def _connect(address: str) -> socket.socket:
     return sock
 
 
-def connect_or_start() -> socket.socket:
-    """Connect to the broker of this installation; start it if there is none. Blocks for a moment. OSError."""
-    path = runtime_directory() / f"{code_digest()}.sock"
+def connect_or_start(for_user: pwd.struct_passwd | None = None) -> tuple[socket.socket, str]:
+    """Connect to the broker of this installation; start it if there is none. Blocks for a moment. OSError.
+
+    Gives the connection and its address. ``for_user``: a broker whose hub will be that user.
+    """
+    name = code_digest() if for_user is None else f"{code_digest()}-{for_user.pw_uid}"
+    path = runtime_directory() / f"{name}.sock"
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-        return _connect(str(path))
+        return connect(str(path)), str(path)
     with _locked(path.with_suffix(".lock")):
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-            return _connect(str(path))  # another hub was faster
-        _start_broker(path)
-        return _connect(str(path))
+            return connect(str(path)), str(path)  # another hub was faster
+        _start_broker(path, for_user)
+        return connect(str(path)), str(path)
 
 
-def _start_broker(path: Path) -> None:
+def _start_broker(path: Path, for_user: pwd.struct_passwd | None) -> None:
+    options = ["--linger", str(LINGER_S)]
+    if for_user is not None:
+        options += ["--allow-user", str(for_user.pw_uid)]
+        if (pamela := importlib.util.find_spec("pamela")) is not None and pamela.origin is not None:
+            options += ["--packages", os.path.dirname(pamela.origin)]
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
         path.chmod(0o600)
+        if for_user is not None:
+            os.chown(path, for_user.pw_uid, -1)
         listener.listen(64)
         with path.with_suffix(".log").open("ab") as output:
             subprocess.Popen(
@@ -361,6 +418,7 @@ def _start_broker(path: Path) -> None:
                     _BROKER.format(package=str(Path(__file__).parents[2])),
                     "--fd",
                     str(listener.fileno()),
+                    *options,
                 ],
                 env={"PATH": os.defpath, **{name: os.environ[name] for name in _LANGUAGE if name in os.environ}},
                 cwd="/",
