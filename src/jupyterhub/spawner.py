@@ -1183,6 +1183,8 @@ class LocalProcessSpawner(Spawner):
         become_user = self.make_preexec_fn(self.user.name)
 
         def preexec() -> None:
+            # a hub that a shell has started in the background ignores it, but servers are asked by it to end
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             if first is not None:
                 first()
             if become_user is not None:

@@ -295,6 +295,18 @@ async def test_a_start_that_is_cancelled_leaves_no_process_behind(make, tmp_path
     assert not (tmp_path / "ran").exists()
 
 
+async def test_a_server_ends_by_the_first_signal_though_the_hub_ignores_it(make):
+    """As a hub does that a shell has started in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        spawner = make()
+        await spawner.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    await spawner.stop()
+    assert await spawner.poll() == -signal.SIGINT
+
+
 async def test_several_starts_at_once_do_not_hinder_each_other(make):
     spawners = [make(name=f"user{i}") for i in range(8)]
     async with asyncio.timeout(20):

@@ -107,6 +107,8 @@ def test_what_cannot_be_limited_says_why(tmp_path: Path) -> None:
     with pytest.raises(cgroups.Unavailable, match=r"cgroup\.procs"):
         cgroups.Group.make(gone, 1, cgroups.Limits(memory=10**8))
     assert not any(folder.exists() for _, folder in cgroups.Group.of(gone, 1).places)
+    with pytest.raises(cgroups.Unavailable, match="fewer than any server needs"):
+        cgroups.Group.make(os.getpid(), 1, cgroups.Limits(memory=2 * 1024**2))
 
 
 def _runs(pid: int) -> bool:

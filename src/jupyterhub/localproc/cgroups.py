@@ -18,6 +18,8 @@ from pathlib import Path
 #: our own processes are moved into it, because a group that hands controllers down must not have processes (version 2)
 _LEAF = "jupyterhub-itself"
 _PERIOD_US = 100_000
+#: a limit below it is somebody's slip: no server of any kind could start
+LEAST_MEMORY = 64 * 1024**2
 #: what the kernel calls one processor's worth, in versions 1 and 2
 _SHARES, _WEIGHT = 1024, 100
 
@@ -79,6 +81,8 @@ class Group:
     @classmethod
     def make(cls, pid: int, start_time: int | None, limits: Limits) -> Group:
         """Limit a process, and all that it will start. Unavailable if that cannot be done; then nothing is left."""
+        if limits.memory and limits.memory < LEAST_MEMORY:
+            raise Unavailable(f"{limits.memory} bytes of memory are fewer than any server needs")
         group = cls.of(pid, start_time)
         missing, at = set(limits.controllers), Path()
         try:

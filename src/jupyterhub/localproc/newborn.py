@@ -139,6 +139,9 @@ def _put_in_place(fds: Sequence[int]) -> tuple[int, int | None]:
 
 def _settle(start: Start, identity: Identity | None, may_set_capabilities: bool) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # A hub that a shell has started in the background ignores it (POSIX, "Signals and Error Handling"), but servers are
+    # asked by it to end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.umask(start.umask)
     for number, (soft, hard) in start.limits.items():
         _limit(number, soft, hard)
