@@ -27,6 +27,7 @@ from jupyterhub import proxy as proxy_module
 from jupyterhub.objects import Server
 from jupyterhub.proxies.builtin import BuiltinProxy
 from jupyterhub.proxy import ConfigurableHTTPProxy, Proxy, ProxyFailed
+from jupyterhub.proxyserver.options import read_settings
 from jupyterhub.spawners.processes import ProcessId
 from jupyterhub.utils import random_port
 
@@ -308,6 +309,17 @@ def test_the_proxy_that_ships_is_used_unless_a_command_is_configured():
     assert BuiltinProxy().command == [sys.executable, "-m", "jupyterhub.proxyserver"]
     config = Config({"ConfigurableHTTPProxy": {"command": ["my-proxy"]}})
     assert BuiltinProxy(config=config).command == ["my-proxy"]
+
+
+def test_what_the_hub_is_told_about_tls_reaches_the_proxy_that_ships():
+    traits = {"ssl_cert": "/c", "ssl_key": "/k", "sni_certificates": [("/c2", "/k2"), ("/c3", "/k3")]}
+    traits |= {"redirect_port": 80, "hsts": 60, "hsts_subdomains": True}
+    proxy = BuiltinProxy(hub=make_hub(), public_url="https://:443/", **traits)
+    settings = read_settings(proxy.get_command()[3:], {})
+    assert settings.public_tls is not None and settings.public_tls.cert == "/c"
+    assert [(files.cert, files.key) for files in settings.sni_tls] == [("/c2", "/k2"), ("/c3", "/k3")]
+    assert (settings.redirect_port, settings.redirect_to) == (80, 443)
+    assert settings.rules.hsts == b"max-age=60; includeSubDomains"
 
 
 # -- the process

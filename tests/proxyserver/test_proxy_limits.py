@@ -36,7 +36,7 @@ async def serve(upstream: Upstream) -> AsyncIterator[Callable[..., object]]:
                 routes=routes,
                 rules=ForwardingRules(),
                 limits=Limits(**limits),
-                upstreams=Upstreams(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
+                upstreams=Upstreams(tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
                 error_pages=OwnPages(),
                 counters=Counters(),
                 is_tls=False,

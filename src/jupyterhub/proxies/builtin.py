@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from traitlets import default
+from traitlets import Bool, Integer, List, Tuple, Unicode, default
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub.spawners.processes import ProcessId, command_line
@@ -19,9 +19,39 @@ from jupyterhub.spawners.processes import ProcessId, command_line
 class BuiltinProxy(ConfigurableHTTPProxy):
     """Starts and drives ``jupyterhub.proxyserver``; ``ConfigurableHTTPProxy.command`` puts another in its place."""
 
+    sni_certificates = List(
+        Tuple(Unicode(), Unicode()),
+        help="""Further certificates of the public address, as pairs of files: `[(certificate, key), …]`. Clients that
+        ask for one of the DNS names in such a certificate get it; all others get `JupyterHub.ssl_cert`.""",
+    ).tag(config=True)
+    redirect_port = Integer(
+        None,
+        allow_none=True,
+        help="""A port on which plain HTTP is redirected to HTTPS: 80, for most.""",
+    ).tag(config=True)
+    hsts = Integer(
+        None,
+        allow_none=True,
+        help="""For how many seconds browsers shall come by HTTPS only (Strict-Transport-Security), counted from each
+        answer. 31536000 is a year. Browsers that stay away do not hear of another number: begin with less.""",
+    ).tag(config=True)
+    hsts_subdomains = Bool(False, help="Whether `hsts` holds for all subdomains as well.").tag(config=True)
+
     @default("command")
     def _our_own_proxy(self) -> list[str]:
         return [sys.executable, "-m", "jupyterhub.proxyserver"]
+
+    def get_command(self) -> list[str]:
+        command = super().get_command()
+        for certificate, key in self.sni_certificates:
+            command += ["--ssl-sni", certificate, key]
+        if self.redirect_port is not None:
+            command += ["--redirect-port", str(self.redirect_port)]
+        if self.hsts is not None:
+            command += ["--hsts", str(self.hsts)]
+        if self.hsts_subdomains:
+            command.append("--hsts-subdomains")
+        return command
 
     async def start(self) -> None:
         """Adopt the proxy that a former hub has left, if it is the very one that we would start; else replace it."""
@@ -37,16 +67,16 @@ class BuiltinProxy(ConfigurableHTTPProxy):
     async def _is_as_we_want_it(self, process: ProcessId) -> bool:
         """Whether it has the command line that we would give it, and answers to our secret.
 
-        With another address, certificate, log level or error target it would go on as it was, whatever was configured.
+        With another address, log level or error target it would go on as it was, whatever was configured.
         """
         if command_line(process.pid) != self.get_command():
             return False
-        if self._certificates_are_newer(process):
-            return False
+        if self.command != self._our_own_proxy() and self._certificates_are_newer():
+            return False  # ours loads them by itself
         return await self._knock() == 200
 
-    def _certificates_are_newer(self, process: ProcessId) -> bool:
-        """Whether certificate or key were renewed since it began: it may still serve the old ones."""
+    def _certificates_are_newer(self) -> bool:
+        """Whether certificate or key were renewed since the proxy began."""
         try:
             began = Path(self.pid_file).stat().st_mtime
             return any(os.stat(path).st_mtime > began for path in (self.ssl_key, self.ssl_cert) if path)

@@ -111,6 +111,12 @@ class Crew:
             return None
         return [member.bequeath() for member in self._members]
 
+    def reload(self) -> None:
+        """Let the workers load their certificates again. One that is about to start does so anyway."""
+        for member in self._members:
+            if member.is_serving.is_set():
+                member.signal(signal.SIGHUP)
+
     async def stop(self, number: int) -> None:
         """Pass the signal on and wait for the workers' end."""
         self.is_stopping = True
@@ -195,6 +201,7 @@ class _Member:
             self._channel.close()
             self._socket.close()
             self._channel = None
+            self.is_serving.clear()
             for future in self._awaited:
                 if not future.done():
                     future.set_result(None)

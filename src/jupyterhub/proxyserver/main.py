@@ -34,7 +34,7 @@ from .protocol.routes import RouteTable
 from .server import PublicServer
 from .small_http import Answer, SmallServer, WholeRequest
 from .succession import Estate, give_way, inherit, successor_can_start
-from .tls import api_context, public_context, upstream_context
+from .tls import Reloading, ServerTls, UpstreamTls, api_tls, public_tls, upstream_tls
 from .upstreams import Upstreams
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ async def serve(settings: Settings) -> int:
         counters.add(estate.counters)
         counters.workers = settings.workers
         routes.fill(estate.table)
-    public_tls, api_tls = public_context(settings), api_context(settings)
+    tls = _Tls(settings)
     stop = _Signals(settings.drain_timeout_s)
 
     async with contextlib.AsyncExitStack() as cleanup:
@@ -92,21 +92,22 @@ async def serve(settings: Settings) -> int:
             crew = Crew(routes, counters, groups, settings.command_line, () if estate is None else estate.crew)
         control = Control(routes, secret=settings.api_secret, counters=counters, crew=crew)
         tasks = await cleanup.enter_async_context(_Tasks())
+        tls.reload_with(tasks, stop, crew)
         # The API before the public port: a client that finds the public port open may find its route missing otherwise.
         answer = control.answer if crew is None else control.answer_for_all
-        api = await doors.open("api", settings.api, lambda: SmallServer(answer), api_tls)
+        api = await doors.open("api", settings.api, lambda: SmallServer(answer), _context(tls.api))
         server: PublicServer | None = None
         if crew is not None:
             tasks.begin(crew.run(), "workers")
             await tasks.first(crew.started())
         else:
-            server = _public_server(settings, routes, counters, public_tls)
+            server = _public_server(settings, routes, counters, tls)
             tasks.begin(server.run(), "time limits")
             if estate is not None:
                 await server.adopt(estate.clients, estate.pairs, routes)
-            await doors.open_sockets(groups[0], server.connection, public_tls)
-        log.info("Proxying %s to %s", _url(public, public_tls), settings.default_target or "(no default)")
-        log.info("Proxy API at %s/api/routes", _url(api, api_tls))
+            await doors.open_sockets(groups[0], server.connection, _context(tls.public))
+        log.info("Proxying %s to %s", _url(public, tls.public), settings.default_target or "(no default)")
+        log.info("Proxy API at %s/api/routes", _url(api, tls.api))
         if not settings.api_secret:
             log.warning("REST API is not authenticated.")
         if settings.metrics is not None:
@@ -151,7 +152,7 @@ async def _work(settings: Settings, inherited: Sequence[socket.socket], estate: 
     """Be a worker: proxy what comes in on sockets that the keeper has made, by the table that it sends."""
     counters = Counters()
     routes = RouteTable(host_routing=settings.host_routing)
-    public_tls = public_context(settings)
+    tls = _Tls(settings)
     stop = _Signals(settings.drain_timeout_s)
     work = Work(await Channel.over(inherited[0].dup(), b"" if estate is None else estate.unread), routes, counters)
     if estate is None:
@@ -159,14 +160,15 @@ async def _work(settings: Settings, inherited: Sequence[socket.socket], estate: 
     else:
         counters.add(estate.counters)
         routes.fill(estate.table)
-    server = _public_server(settings, routes, counters, public_tls)
+    server = _public_server(settings, routes, counters, tls)
     async with contextlib.AsyncExitStack() as cleanup:
         tasks = await cleanup.enter_async_context(_Tasks())
+        tls.reload_with(tasks, stop)
         tasks.begin(server.run(), "time limits")
         if estate is not None:
             await server.adopt(estate.clients, estate.pairs, routes)
         doors = Doors(cleanup, {})
-        await doors.open_sockets(inherited[1:], server.connection, public_tls)
+        await doors.open_sockets(inherited[1:], server.connection, _context(tls.public))
         tasks.begin(work.run(), "keeper")
         with contextlib.suppress(EOFError):  # without the keeper nobody tells us what to do
             if await tasks.first(stop.wait()) == signal.SIGUSR2:
@@ -181,10 +183,8 @@ async def _work(settings: Settings, inherited: Sequence[socket.socket], estate: 
     return EXIT_STOPPED
 
 
-def _public_server(
-    settings: Settings, routes: RouteTable, counters: Counters, tls: ssl.SSLContext | None
-) -> PublicServer:
-    upstreams = Upstreams(tls=upstream_context(settings), connect_timeout_s=settings.connect_timeout_s)
+def _public_server(settings: Settings, routes: RouteTable, counters: Counters, tls: _Tls) -> PublicServer:
+    upstreams = Upstreams(tls=lambda: tls.upstream.context, connect_timeout_s=settings.connect_timeout_s)
     return PublicServer(
         routes=routes,
         rules=settings.rules,
@@ -192,11 +192,42 @@ def _public_server(
         upstreams=upstreams,
         error_pages=_error_pages(settings, upstreams),
         counters=counters,
-        is_tls=tls is not None,
+        is_tls=tls.public is not None,
         times_lookups=settings.metrics is not None,
         trust=settings.trust,
         access_log=AccessLog() if settings.access_log else None,
     )
+
+
+class _Tls:
+    """All that this process has made of certificates."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.public: ServerTls | None = public_tls(settings)
+        self.api: ServerTls | None = api_tls(settings)
+        self.upstream: UpstreamTls = upstream_tls(settings)
+
+    def reload_with(self, tasks: _Tasks, signals: _Signals, crew: Crew | None = None) -> None:
+        """Load them again when their files change, and at SIGHUP; workers are told of that.
+
+        A proxy without certificates has nothing to load: to it, SIGHUP means what it means to most programs.
+        """
+        kept = [files for files in (self.public, self.api, self.upstream) if files is not None and any(files.paths)]
+        if not kept:
+            return
+        reloading = Reloading(kept)
+        tasks.begin(reloading.run(), "certificates")
+
+        def ask() -> None:
+            reloading.ask()
+            if crew is not None:
+                crew.reload()
+
+        signals.at_hangup(ask)
+
+
+def _context(tls: ServerTls | None) -> ssl.SSLContext | None:
+    return None if tls is None else tls.context
 
 
 class _Signals:
@@ -210,6 +241,10 @@ class _Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2):
             loop.add_signal_handler(number, self._heard, number)
+
+    def at_hangup(self, call: Callable[[], None]) -> None:
+        """Call this at each SIGHUP; without it the program ends."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, call)
 
     async def wait(self) -> int:
         """Give the number of the signal that has come."""
@@ -320,7 +355,7 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _url(where: Listen, tls: ssl.SSLContext | None) -> str:
+def _url(where: Listen, tls: ServerTls | None) -> str:
     scheme = "http" if tls is None else "https"
     return f"{scheme}+unix://{where}" if where.socket_path else f"{scheme}://{where}"
 

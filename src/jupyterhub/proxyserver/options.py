@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,6 +63,8 @@ class Settings:
     #: the port that redirects name
     redirect_to: int = 443
     public_tls: TlsFiles | None = None
+    #: further certificates of the public side, for clients that ask for one of their names
+    sni_tls: Sequence[TlsFiles] = ()
     #: ``--ssl-protocol``, e.g. ``TLSv1_2``; "" for whatever the library holds safe
     tls_protocol: str = ""
     tls_ciphers: str = ""
@@ -106,6 +108,16 @@ def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) ->
     public_tls = _tls_files(options, "", environment.get("CONFIGPROXY_SSL_KEY_PASSPHRASE", ""))
     if options.redirect_port is not None and public_tls is None:
         raise UsageError("HTTPS redirection specified but certificates not provided.")
+    if options.ssl_sni and public_tls is None:
+        raise UsageError("--ssl-sni needs --ssl-key and --ssl-cert, for clients that ask for no name or another one.")
+    if options.hsts is None and options.hsts_subdomains:
+        raise UsageError("--hsts-subdomains needs --hsts.")
+    if options.hsts is not None and public_tls is None:
+        raise UsageError("--hsts: the public side is plain HTTP, which must not say it.")
+    hsts = b""
+    if options.hsts is not None:
+        subdomains = b"; includeSubDomains" if options.hsts_subdomains else b""
+        hsts = b"max-age=%d%b" % (options.hsts, subdomains)
     if options.redirect_to is not None and options.redirect_port is None:
         raise UsageError("--redirect-to is the destination of --redirect-port, which is missing.")
     client_tls = TlsFiles(
@@ -131,6 +143,7 @@ def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) ->
         redirect_port=options.redirect_port,
         redirect_to=options.redirect_to if options.redirect_to is not None else public_port,
         public_tls=public_tls,
+        sni_tls=[replace(public_tls, cert=cert, key=key) for cert, key in options.ssl_sni] if public_tls else (),
         tls_protocol=options.ssl_protocol,
         tls_ciphers=options.ssl_ciphers,
         tls_dhparam=options.ssl_dhparam,
@@ -145,6 +158,7 @@ def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) ->
             auto_rewrite=options.auto_rewrite,
             protocol_rewrite=options.protocol_rewrite.encode(),
             custom_fields=tuple(options.custom_header),
+            hsts=hsts,
         ),
         host_routing=options.host_routing,
         default_target=options.default_target,
@@ -208,8 +222,16 @@ def _parser() -> argparse.ArgumentParser:
         )
         flag(f"--{prefix}ssl-request-cert", "ask the other side for a certificate")
         flag(f"--{prefix}ssl-reject-unauthorized", "refuse the other side without a valid certificate")
-    text("--ssl-protocol", "NAME", "the one TLS version to speak, e.g. TLSv1_2")
-    text("--ssl-ciphers", "LIST", "`:`-separated ciphers")
+    add(
+        "--ssl-sni",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CERT", "KEY"),
+        help="a further certificate, for clients that ask for one of its names; may be repeated",
+    )
+    text("--ssl-protocol", "NAME", "the one TLS version to speak, e.g. TLSv1_2 (default: 1.2 and newer)")
+    text("--ssl-ciphers", "LIST", "`:`-separated ciphers of TLS 1.2")
     flag("--ssl-allow-rc4", "not supported")
     text("--ssl-dhparam", "FILE", "Diffie-Hellman parameters")
     text("--api-ip", "IP", "address of the REST API (default localhost)", default="localhost")
@@ -220,6 +242,13 @@ def _parser() -> argparse.ArgumentParser:
     text("--error-path", "DIR", "directory of pages for errors of the proxy: <status>.html, error.html")
     add("--redirect-port", type=_port, metavar="N", help="port on which HTTP is redirected to HTTPS")
     add("--redirect-to", type=_port, metavar="N", help="port to which it is redirected (default: public port)")
+    add(
+        "--hsts",
+        type=_count,
+        metavar="SECONDS",
+        help="browsers shall come by HTTPS only, for so long (Strict-Transport-Security); 0 takes it back",
+    )
+    flag("--hsts-subdomains", "… and to all subdomains of the host that they have asked")
     text("--pid-file", "FILE", "write our process id to this file")
     flag("--no-x-forward", "do not add X-Forwarded-* to requests")
     flag("--no-prepend-path", "do not put the path of the target before that of the request")

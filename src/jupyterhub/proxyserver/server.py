@@ -18,6 +18,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 from typing import cast
@@ -114,6 +115,7 @@ class PublicServer:
         #: with metrics, lookups are timed
         found_by: FindsRoutes = _TimedRoutes(routes, counters) if times_lookups else routes
         self.site = Site(found_by, rules, http_date)
+        self._own_fields = {"Strict-Transport-Security": rules.hsts.decode()} if rules.hsts else {}
         #: the last look at the loop's clock, and a step on: deadlines counted from it are met late, never early
         self.now = self._look_at_the_clock()
         self.is_draining = False
@@ -199,6 +201,10 @@ class PublicServer:
         for client in clients:
             connection = ClientConnection(self, client.unread)
             await loop.connect_accepted_socket(connection.itself, socket.socket(fileno=client.fd))
+
+    def signed(self, answer: Answer) -> Answer:
+        """Give an answer of our own with the fields that all answers here have."""
+        return replace(answer, fields={**answer.fields, **self._own_fields}) if self._own_fields else answer
 
     def admit(self, connection: ClientConnection, ip: str, *, is_trusted: bool) -> bool:
         """Count a new connection in, or say that there are too many."""
@@ -317,7 +323,7 @@ class ClientConnection(asyncio.Protocol):
             self._is_lost = True
             server.counters.refused_connections += 1
             answer = Answer(503, b"There are too many connections.\n", {"Content-Type": "text/plain"})
-            self._transport.write(answer_bytes(answer, keep_alive=False))
+            self._transport.write(answer_bytes(server.signed(answer), keep_alive=False))
             self._transport.close()
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
@@ -439,7 +445,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._server.counters.refused_requests += 1
         answer = Answer(refusal.status, f"{refusal}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"})
-        data = answer_bytes(answer, keep_alive=False)
+        data = answer_bytes(self._server.signed(answer), keep_alive=False)
         self._server.counters.answers["none"].add(refusal.status, 0.0, len(data))
         self._write(data)
         self._linger()
@@ -677,7 +683,10 @@ class ClientConnection(asyncio.Protocol):
         head = exchange.head
         exchange.keeps_client = exchange.keeps_client and exchange.is_request_read
         data = answer_bytes(
-            answer, keep_alive=exchange.keeps_client, to_head=head.method == b"HEAD", is_http_1_0=head.is_http_1_0
+            self._server.signed(answer),
+            keep_alive=exchange.keeps_client,
+            to_head=head.method == b"HEAD",
+            is_http_1_0=head.is_http_1_0,
         )
         self._sent_bytes += len(data)
         self._write(data)

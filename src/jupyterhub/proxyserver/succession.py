@@ -110,8 +110,10 @@ def give_way(estate: Estate, keep: Sequence[int] = ()) -> NoReturn:
         file.flush()
         for inherited in (file.fileno(), *estate.fds(), *keep):
             os.set_inheritable(inherited, True)
-        # Until the successor has its own handler, the signal's default would end it.
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        # Until the successor has its own handlers, the signals' default would end it.
+        for number in (signal.SIGUSR2, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_DFL:
+                signal.signal(number, signal.SIG_IGN)
         log.info("%d connections go over", len(estate.clients) + len(estate.pairs))
         os.execve(sys.executable, sys.orig_argv, {**os.environ, VARIABLE: str(file.fileno())})
 

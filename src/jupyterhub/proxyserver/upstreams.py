@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -140,7 +141,8 @@ class UpstreamConnection(asyncio.Protocol):
 class Upstreams:
     """All connections to upstreams, and the idle ones among them by address."""
 
-    def __init__(self, *, tls: ssl.SSLContext, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(self, *, tls: Callable[[], ssl.SSLContext], connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """``tls`` gives what connections to https targets are made with from now on."""
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._idle: dict[Address, list[UpstreamConnection]] = {}
@@ -163,7 +165,7 @@ class Upstreams:
     async def connect(self, address: Address) -> UpstreamConnection:
         """Open a connection. Raises ``UpstreamUnreachable``."""
         loop = asyncio.get_running_loop()
-        tls = self._tls if address.is_tls else None
+        tls = self._tls() if address.is_tls else None
 
         def protocol() -> UpstreamConnection:
             return UpstreamConnection(self, address)

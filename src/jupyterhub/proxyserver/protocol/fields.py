@@ -46,6 +46,7 @@ _NEVER_NOMINATED = _FORWARDED_NAMES | {
 }
 _NO_NAMES: frozenset[bytes] = frozenset()
 _DATE_LINE = field_search(b"date")
+_HSTS_LINE = field_search(b"strict-transport-security")
 
 #: answers whose Location is rewritten with --auto-rewrite and --protocol-rewrite
 _REDIRECTS = frozenset({201, 301, 302, 303, 307, 308})
@@ -69,6 +70,8 @@ class ForwardingRules:
     protocol_rewrite: bytes = b""
     #: name and value; instead of the client's own fields of that name
     custom_fields: Sequence[tuple[bytes, bytes]] = ()
+    #: the value of Strict-Transport-Security, instead of the upstream's; ``b""`` for none of ours
+    hsts: bytes = b""
 
     @property
     def custom_names(self) -> frozenset[bytes]:
@@ -173,6 +176,9 @@ def response_for_client(
         lines = _with_rewritten_location(lines, request, target, rules)
     if b"\r\nDate:" not in lines and not _DATE_LINE.search(lines):
         lines += b"\r\nDate: " + date()
+    if rules.hsts:
+        lines = _HSTS_LINE.sub(b"", lines)  # one must be the only one (RFC 6797 §7.1)
+        added += b"\r\nStrict-Transport-Security: " + rules.hsts
     if not keep_alive:
         added += b"\r\nConnection: close"
     elif request.is_http_1_0:
