@@ -236,3 +236,23 @@ def test_what_follows_a_101_is_left_to_the_other_protocol():
     events = reader.feed(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x81\x00")
     assert len(events) == 1
     assert reader.take_rest() == b"\x81\x00"
+
+
+@pytest.mark.parametrize("after_another", [False, True])
+def test_empty_lines_before_a_request_are_skipped_in_any_pieces_and_half_ones_refused(after_another: bool):
+    request = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def read_in_pieces(data: bytes, at: int) -> list[RequestHead]:
+        reader = RequestReader()
+        if after_another:
+            reader.feed(request)
+            reader.begin_next()
+        return [head for piece in (data[:at], data[at:]) if piece for head in reader.feed(piece)]  # type: ignore[misc]
+
+    for lines in (b"\r\n", b"\r\n\r\n"):
+        for at in range(len(lines + request)):
+            assert [head.target for head in read_in_pieces(lines + request, at)] == [b"/a"]
+    for lines in (b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"\r\n\n", b"\r\n\r"):
+        for at in range(len(lines + request)):
+            with pytest.raises(Refused, match="half an empty line"):
+                read_in_pieces(lines + request, at)

@@ -334,6 +334,16 @@ ROWS: list[Row] = [
             gets=(200, 200),
             seen=(Seen("GET / HTTP/1.1"), Seen("GET /2 HTTP/1.1")),
         ),
+        *(
+            passes(
+                f"{name} between requests (§2.2)",
+                request() + rest + request(line="GET /2 HTTP/1.1"),
+                gets=(200, 400),
+                seen=(Seen("GET / HTTP/1.1"),),
+                closes=True,
+            )
+            for name, rest in (("bare LF", b"\n"), ("bare CR", b"\r"), ("bare LF behind an empty line", b"\r\n\n"))
+        ),
         Row(
             clause="",
             name="a connection without a request is closed without a word",

@@ -41,11 +41,31 @@ class _PartialHead:
         self._searched = len(self._data)
         return end + 4 if end >= 0 else -1
 
+    @property
+    def is_half_a_line(self) -> bool:
+        """Only the first half of an empty line is here."""
+        return self._data == b"\r"
+
     def __bytes__(self) -> bytes:
         return bytes(self._data)
 
     def __len__(self) -> int:
         return len(self._data)
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """Take off empty lines before a request, which are to be ignored: old clients end bodies with one.
+
+    Only whole ones (RFC 9112 §2.2): of a bare CR or LF others may make another line. A CR that is all there is may
+    become one.
+    """
+    at = 0
+    while data.startswith(b"\r\n", at):
+        at += 2
+    rest = data[at:]
+    if rest != b"\r" and rest[:1] in (b"\r", b"\n"):
+        raise Refused("there is half an empty line before the request")
+    return rest
 
 
 class RequestReader:
@@ -79,6 +99,8 @@ class RequestReader:
             return []
         if self._body is not None:
             return [self._feed_body(self._body, data)]
+        if self._partial is not None and self._partial.is_half_a_line:
+            data, self._partial = b"\r" + data, None
         if self._partial is None:
             if self._former is not None:
                 similar = parse_similar_head(data, self._former)
@@ -86,9 +108,11 @@ class RequestReader:
                     self.is_complete = True
                     return [similar]
             if data[0] in b"\r\n":
-                # RFC 9112 §2.2: empty lines before a request are to be ignored (old clients end bodies with one).
-                data = data.lstrip(b"\r\n")
+                data = _without_empty_lines(data)
                 if not data:
+                    return []
+                if data == b"\r":
+                    self._partial = _PartialHead(data)
                     return []
             # Nearly always the head comes in one piece, and alone.
             end = data.find(b"\r\n\r\n") + 4
