@@ -11,6 +11,7 @@ run:
 test: lint
 	@tools/set-up lab,postgres,test
 	@tools/set-up-browser
+	@tools/set-up-programs pebble
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 lint:

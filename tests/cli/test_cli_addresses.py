@@ -48,6 +48,11 @@ def test_the_public_side(traits, bind_url, hub_prefix):
     assert made.hub_routespec == made.base_url
 
 
+def test_a_proxy_that_fetches_its_certificate_makes_the_public_side_https():
+    app = JupyterHub(config=Config({"BuiltinProxy": {"acme_names": ["hub.example"]}}))
+    assert settings_from(app, with_cookie_secret=False).bind_url == "https://:8000"
+
+
 def test_a_url_on_the_command_line_beats_ip_and_port_in_the_file():
     assert settings({"bind_url": "http://:9111/q/"}, port=9000, base_url="/y/").bind_url == "http://:9111/q/"
     assert settings({"port": 9111}, bind_url="http://127.0.0.1:9000/q").bind_url == "http://:9111/q/"

@@ -27,6 +27,7 @@ from jupyterhub import proxy as proxy_module
 from jupyterhub.objects import Server
 from jupyterhub.proxies.builtin import BuiltinProxy
 from jupyterhub.proxy import ConfigurableHTTPProxy, Proxy, ProxyFailed
+from jupyterhub.proxyserver.certificates import LETS_ENCRYPT
 from jupyterhub.proxyserver.options import read_settings
 from jupyterhub.spawners.processes import ProcessId
 from jupyterhub.utils import random_port
@@ -320,6 +321,14 @@ def test_what_the_hub_is_told_about_tls_reaches_the_proxy_that_ships():
     assert [(files.cert, files.key) for files in settings.sni_tls] == [("/c2", "/k2"), ("/c3", "/k3")]
     assert (settings.redirect_port, settings.redirect_to) == (80, 443)
     assert settings.rules.hsts == b"max-age=60; includeSubDomains"
+
+
+def test_what_the_hub_is_told_about_acme_reaches_the_proxy_that_ships():
+    traits = {"acme_names": ["a.example", "b.example"], "acme_accept_terms": True, "acme_email": "x@a.example"}
+    proxy = BuiltinProxy(hub=make_hub(), public_url="https://:443/", redirect_port=80, **traits)
+    acme = read_settings(proxy.get_command()[3:], {}).acme
+    assert acme is not None and (acme.names, acme.challenge) == (("a.example", "b.example"), "http-01")
+    assert (acme.email, acme.root, acme.directory_url) == ("x@a.example", "jupyterhub-acme", LETS_ENCRYPT)
 
 
 # -- the process

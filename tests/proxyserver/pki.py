@@ -38,7 +38,12 @@ class Pki:
         return context
 
 
-def make_pair(directory: Path, prefix: str, names: Sequence[str] = ("localhost",)) -> tuple[str, str, str]:
+def make_pair(
+    directory: Path,
+    prefix: str,
+    names: Sequence[str] = ("localhost",),
+    lives: tuple[datetime.timedelta, datetime.timedelta] = (datetime.timedelta(hours=-1), datetime.timedelta(days=1)),
+) -> tuple[str, str, str]:
     """Write an authority, and a key and a certificate for 127.0.0.1 and these names. Gives the paths."""
     now = datetime.datetime.now(datetime.UTC)
 
@@ -52,8 +57,8 @@ def make_pair(directory: Path, prefix: str, names: Sequence[str] = ("localhost",
             .issuer_name(named(issuer_name))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now + lives[0])
+            .not_valid_after(now + lives[1])
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         )
         if not is_ca:

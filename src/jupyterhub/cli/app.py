@@ -228,7 +228,7 @@ class JupyterHub(Application):
     bind_url = Unicode(
         "http://:8000",
         help="Where the proxy listens for the public: http://HOST:PORT/PREFIX/, no host for all addresses, or "
-        "http+unix://%2Fpath%2Fof%2Fsocket. It is https exactly if ssl_cert is set.",
+        "http+unix://%2Fpath%2Fof%2Fsocket. It is https exactly if ssl_cert or BuiltinProxy.acme_names is set.",
     ).tag(config=True)
     ip = Unicode("", help="The address of bind_url. Set bind_url instead.").tag(config=True)
     port = Int(8000, help="The port of bind_url. Set bind_url instead.").tag(config=True)
@@ -551,6 +551,11 @@ class JupyterHub(Application):
     def _default_log_datefmt(self) -> str:
         return hub_logging.DATE_FORMAT
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether the public address is https: the proxy is given a certificate, or fetches one."""
+        return bool(self.ssl_cert or self.config.get("BuiltinProxy", {}).get("acme_names"))
+
     @default("base_url")
     def _path_of_bind_url(self) -> str:
         return addresses.base_url_of(self.bind_url) if "bind_url" in self._trait_values else "/"
@@ -559,7 +564,7 @@ class JupyterHub(Application):
     def _url_of_the_separate_traits(self) -> str:
         given = any(self.differs(name) for name in ("ip", "port", "base_url"))
         path = self._trait_values.get("base_url", "/") if given else ""
-        return addresses.bind_url(ip=self.ip, port=self.port, base_url=path, tls=bool(self.ssl_cert))
+        return addresses.bind_url(ip=self.ip, port=self.port, base_url=path, tls=self.is_tls)
 
     @default("hub_routespec")
     def _everything_of_ours(self) -> str:

@@ -160,7 +160,7 @@ def subdomain_hook(hook: str | Callable[..., str], log: logging.Logger) -> Calla
 
 
 def _settle_public_side(app: JupyterHub) -> None:
-    tls = bool(app.ssl_cert)
+    tls = app.is_tls
     separate = [name for name in ("ip", "port", "base_url") if app.differs(name)]
     if _url_and_separate_traits_are_both_set(app, separate):
         app.log.warning(
@@ -197,7 +197,7 @@ def _url_and_separate_traits_are_both_set(app: JupyterHub, separate: list[str]) 
 
 
 def _combined(app: JupyterHub) -> str:
-    return addresses.bind_url(ip=app.ip, port=app.port, base_url=app.base_url, tls=bool(app.ssl_cert))
+    return addresses.bind_url(ip=app.ip, port=app.port, base_url=app.base_url, tls=app.is_tls)
 
 
 def _settle_private_side(app: JupyterHub) -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from traitlets import Bool, Integer, List, Tuple, Unicode, default
+from traitlets import Bool, Enum, Integer, List, Tuple, Unicode, default
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub.spawners.processes import ProcessId, command_line
@@ -37,6 +37,26 @@ class BuiltinProxy(ConfigurableHTTPProxy):
     ).tag(config=True)
     hsts_subdomains = Bool(False, help="Whether `hsts` holds for all subdomains as well.").tag(config=True)
 
+    acme_names = List(
+        Unicode(),
+        help="""The hosts for which the proxy fetches a certificate by ACME and renews it, instead of
+        `JupyterHub.ssl_cert`. Makes `JupyterHub.bind_url` https. Needs `pip install jupyterhub[acme]`.""",
+    ).tag(config=True)
+    acme_directory = Unicode(
+        "jupyterhub-acme", help="Where the proxy keeps its account and certificates. Only its user can read it."
+    ).tag(config=True)
+    acme_accept_terms = Bool(
+        False, help="Set it when you have read the terms of service of the authority and agree to them."
+    ).tag(config=True)
+    acme_email = Unicode(help="Where the authority can reach you, if you want to be reached.").tag(config=True)
+    acme_url = Unicode(help="The ACME directory of the authority. Default: Let's Encrypt.").tag(config=True)
+    acme_challenge = Enum(
+        ["", "http-01", "tls-alpn-01"],
+        "",
+        help="""How the authority sees that the names are ours: `http-01`, at `redirect_port`, which must be port 80 for
+        the world (the default if it is set), or `tls-alpn-01`, at the public address, which must be port 443.""",
+    ).tag(config=True)
+
     @default("command")
     def _our_own_proxy(self) -> list[str]:
         return [sys.executable, "-m", "jupyterhub.proxyserver"]
@@ -51,6 +71,14 @@ class BuiltinProxy(ConfigurableHTTPProxy):
             command += ["--hsts", str(self.hsts)]
         if self.hsts_subdomains:
             command.append("--hsts-subdomains")
+        for name in self.acme_names:
+            command += ["--acme-name", name]
+        if self.acme_names:
+            for name in ("directory", "url", "email", "challenge"):
+                if value := getattr(self, f"acme_{name}"):
+                    command += [f"--acme-{name}", value]
+            if self.acme_accept_terms:
+                command.append("--acme-accept-terms")
         return command
 
     async def start(self) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .access_log import AccessLog
+from .certificates import CHALLENGE_PATH, Acme, Renewal
 from .channel import Channel
 from .control import Control
 from .counters import Counters
@@ -80,6 +81,8 @@ async def serve(settings: Settings) -> int:
         counters.add(estate.counters)
         counters.workers = settings.workers
         routes.fill(estate.table)
+    if settings.acme is not None:
+        _prepare(settings.acme)
     tls = _Tls(settings)
     stop = _Signals(settings.drain_timeout_s)
 
@@ -92,7 +95,11 @@ async def serve(settings: Settings) -> int:
             crew = Crew(routes, counters, groups, settings.command_line, () if estate is None else estate.crew)
         control = Control(routes, secret=settings.api_secret, counters=counters, crew=crew)
         tasks = await cleanup.enter_async_context(_Tasks())
-        tls.reload_with(tasks, stop, crew)
+        reload = tls.reload_with(tasks, stop, crew)
+        renewal: Renewal | None = None
+        if settings.acme is not None:
+            renewal = Renewal(settings.acme, reload)
+            stop.at_hangup(renewal.ask)
         # The API before the public port: a client that finds the public port open may find its route missing otherwise.
         answer = control.answer if crew is None else control.answer_for_all
         api = await doors.open("api", settings.api, lambda: SmallServer(answer), _context(tls.api))
@@ -115,16 +122,20 @@ async def serve(settings: Settings) -> int:
             metrics = await doors.open("metrics", settings.metrics, lambda: SmallServer(metrics_answer))
             log.info("Serve metrics at %s/metrics", _url(metrics, None))
         if settings.redirect_port is not None:
-            redirect = _redirect_answer(settings.redirect_to or public.port)
+            redirect = _redirect_answer(settings.redirect_to or public.port, settings.acme)
             where = Listen(settings.public.ip, settings.redirect_port)
             where = await doors.open("redirect", where, lambda: SmallServer(redirect))
             log.info("Added HTTP to HTTPS redirection from %s", where)
+        if renewal is not None:
+            tasks.begin(renewal.run(), "ACME")
         if settings.pid_file is not None:
             _write_pid_file(cleanup, settings.pid_file)
 
         while await tasks.first(stop.wait()) == signal.SIGUSR2:
             if not await successor_can_start():
                 continue
+            if renewal is not None:
+                await renewal.interrupt()
             estate = Estate(routes.listed(), counters)
             if crew is not None:
                 await crew.replace()
@@ -207,14 +218,14 @@ class _Tls:
         self.api: ServerTls | None = api_tls(settings)
         self.upstream: UpstreamTls = upstream_tls(settings)
 
-    def reload_with(self, tasks: _Tasks, signals: _Signals, crew: Crew | None = None) -> None:
-        """Load them again when their files change, and at SIGHUP; workers are told of that.
+    def reload_with(self, tasks: _Tasks, signals: _Signals, crew: Crew | None = None) -> Callable[[], None]:
+        """Load them again when their files change, and at SIGHUP; workers are told of that. Gives what does it now.
 
         A proxy without certificates has nothing to load: to it, SIGHUP means what it means to most programs.
         """
         kept = [files for files in (self.public, self.api, self.upstream) if files is not None and any(files.paths)]
         if not kept:
-            return
+            return lambda: None
         reloading = Reloading(kept)
         tasks.begin(reloading.run(), "certificates")
 
@@ -224,6 +235,7 @@ class _Tls:
                 crew.reload()
 
         signals.at_hangup(ask)
+        return ask
 
 
 def _context(tls: ServerTls | None) -> ssl.SSLContext | None:
@@ -238,13 +250,20 @@ class _Signals:
         self.drain_timeout_s = drain_timeout_s
         self._is_asked = asyncio.Event()
         self._is_ending = False
+        self._at_hangup: list[Callable[[], None]] = []
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR2):
             loop.add_signal_handler(number, self._heard, number)
 
     def at_hangup(self, call: Callable[[], None]) -> None:
-        """Call this at each SIGHUP; without it the program ends."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, call)
+        """Call this too at each SIGHUP; without anything to call it ends the program."""
+        if not self._at_hangup:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
+        self._at_hangup.append(call)
+
+    def _hung_up(self) -> None:
+        for call in self._at_hangup:
+            call()
 
     async def wait(self) -> int:
         """Give the number of the signal that has come."""
@@ -322,8 +341,20 @@ def _metrics_answer(
     return answer
 
 
-def _redirect_answer(to_port: int) -> Callable[[WholeRequest], Answer]:
+def _prepare(acme: Acme) -> None:
+    try:
+        acme.prepare()
+    except OSError as error:
+        raise UsageError(f"--acme-directory: {error.filename or acme.root}: {error.strerror}") from error
+
+
+def _redirect_answer(to_port: int, acme: Acme | None) -> Callable[[WholeRequest], Answer]:
     def answer(request: WholeRequest) -> Answer:
+        path = request.head.path_raw.decode()
+        if acme is not None and path.startswith(CHALLENGE_PATH):
+            offered = acme.offered(path.removeprefix(CHALLENGE_PATH))
+            if offered is not None:
+                return Answer(200, offered, {"Content-Type": "application/octet-stream"})
         if request.head.host is None:
             return Answer(400, b"Host is missing", {"Content-Type": "text/plain"})
         host = split_host(request.head.host)[0].decode()

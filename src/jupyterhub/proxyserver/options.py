@@ -7,6 +7,7 @@ on the command line and seconds inside. Secrets come from the environment only.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 
 from jupyterhub.words.version import __version__
 
+from .certificates import HTTP_01, LETS_ENCRYPT, TLS_ALPN_01, Acme
 from .limits import CONNECT_TIMEOUT_S, Limits
 from .protocol.fields import ForwardingRules
 from .protocol.targets import BadTarget, Target, parse_target
@@ -23,6 +25,7 @@ from .trust import Trust
 
 LOG_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR"}
 
+_DNS_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*(?<!-)")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -65,6 +68,8 @@ class Settings:
     public_tls: TlsFiles | None = None
     #: further certificates of the public side, for clients that ask for one of their names
     sni_tls: Sequence[TlsFiles] = ()
+    #: who certifies ``public_tls``, if nobody gives files
+    acme: Acme | None = None
     #: ``--ssl-protocol``, e.g. ``TLSv1_2``; "" for whatever the library holds safe
     tls_protocol: str = ""
     tls_ciphers: str = ""
@@ -106,6 +111,11 @@ def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) ->
     if options.error_target and options.error_path:
         raise UsageError("Cannot specify both error-target and error-path. Pick one.")
     public_tls = _tls_files(options, "", environment.get("CONFIGPROXY_SSL_KEY_PASSPHRASE", ""))
+    acme = _acme(options)
+    if acme is not None:
+        if public_tls is not None:
+            raise UsageError("--acme-name and --ssl-cert: the certificate can come from one of both only.")
+        public_tls = TlsFiles(key=str(acme.certificate), cert=str(acme.certificate))
     if options.redirect_port is not None and public_tls is None:
         raise UsageError("HTTPS redirection specified but certificates not provided.")
     if options.ssl_sni and public_tls is None:
@@ -143,6 +153,7 @@ def read_settings(argv: Sequence[str] | None, environment: Mapping[str, str]) ->
         redirect_port=options.redirect_port,
         redirect_to=options.redirect_to if options.redirect_to is not None else public_port,
         public_tls=public_tls,
+        acme=acme,
         sni_tls=[replace(public_tls, cert=cert, key=key) for cert, key in options.ssl_sni] if public_tls else (),
         tls_protocol=options.ssl_protocol,
         tls_ciphers=options.ssl_ciphers,
@@ -243,6 +254,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--redirect-port", type=_port, metavar="N", help="port on which HTTP is redirected to HTTPS")
     add("--redirect-to", type=_port, metavar="N", help="port to which it is redirected (default: public port)")
     add(
+        "--acme-name",
+        type=_dns_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="fetch and renew a certificate for this host by ACME; may be repeated, for one certificate with all names",
+    )
+    text("--acme-directory", "DIR", "keep account and certificates there")
+    text("--acme-url", "URL", "the directory of the authority (default: Let's Encrypt)", LETS_ENCRYPT)
+    flag("--acme-accept-terms", "you have read the authority's terms of service and agree to them")
+    text("--acme-email", "ADDRESS", "where the authority can reach you")
+    add(
+        "--acme-challenge",
+        choices=[HTTP_01, TLS_ALPN_01],
+        metavar="TYPE",
+        help="http-01 (default with --redirect-port, which must be the world's port 80) or tls-alpn-01 (on port 443)",
+    )
+    add(
         "--hsts",
         type=_count,
         metavar="SECONDS",
@@ -318,6 +347,38 @@ def _tls_files(options: argparse.Namespace, prefix: str, passphrase: str) -> Tls
         reject_unauthorized=option("reject_unauthorized"),
         passphrase=passphrase,
     )
+
+
+def _acme(options: argparse.Namespace) -> Acme | None:
+    if not options.acme_name:
+        for flag in ("directory", "accept_terms", "email", "challenge"):
+            if getattr(options, f"acme_{flag}"):
+                raise UsageError(f"--acme-{flag.replace('_', '-')} needs --acme-name.")
+        return None
+    if not options.acme_directory:
+        raise UsageError("--acme-name needs --acme-directory: certificates must outlive the proxy.")
+    if not options.acme_accept_terms:
+        raise UsageError(f"Read the terms of service of {options.acme_url} and agree to them: --acme-accept-terms.")
+    if not options.acme_url.startswith("https://"):
+        raise UsageError(f"--acme-url: {options.acme_url!r} is not https://…")
+    if options.acme_challenge == HTTP_01 and options.redirect_port is None:
+        raise UsageError("--acme-challenge http-01 is answered at --redirect-port, which is missing.")
+    if importlib.util.find_spec("acme") is None:
+        raise UsageError("--acme-name needs a library that is not installed: pip install jupyterhub[acme]")
+    return Acme(
+        directory_url=options.acme_url,
+        names=tuple(dict.fromkeys(options.acme_name)),
+        email=options.acme_email,
+        challenge=options.acme_challenge or (TLS_ALPN_01 if options.redirect_port is None else HTTP_01),
+        root=options.acme_directory,
+    )
+
+
+def _dns_name(text: str) -> str:
+    name = text.lower().rstrip(".")
+    if not _DNS_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a host (in ASCII, no wildcard)")
+    return name
 
 
 def _interface(ip: str) -> str:

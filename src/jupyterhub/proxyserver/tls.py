@@ -12,8 +12,9 @@ import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
+from .certificates import TLS_ALPN_01
 from .options import Settings, TlsFiles, UsageError
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ _PROTOCOLS = {
 }
 #: for TLS 1.2: forward secrecy and authenticated encryption, no others (RFC 9325 §4.2). TLS 1.3 has only such.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+#: of those who come to see that a name is ours (RFC 8737)
+ACME_PROTOCOL = b"acme-tls/1"
 #: how often the files are looked at
 LOOK_S = 3.0
 
@@ -48,12 +51,20 @@ class ServerTls:
     those that ``load`` has made. So what is loaded anew is in use at once, and tickets of earlier sessions stay good.
     """
 
-    def __init__(self, make: Callable[[TlsFiles], ssl.SSLContext], files: TlsFiles, others: Sequence[TlsFiles]) -> None:
+    def __init__(
+        self,
+        make: Callable[[TlsFiles, type[ssl.SSLContext]], ssl.SSLContext],
+        files: TlsFiles,
+        others: Sequence[TlsFiles] = (),
+        offers: Path | None = None,
+    ) -> None:
+        """``offers`` is where certificates lie that prove a name to an ACME authority (TLS-ALPN-01)."""
         self._make = make
+        self._offers = offers
         self._files = files
         self._others = others
         self._default, self._by_name = self._made()
-        self.context = make(files)
+        self.context = make(files, ssl.SSLContext if offers is None else _Listening)
         self.context.sni_callback = self._choose
 
     @property
@@ -66,13 +77,16 @@ class ServerTls:
     def _made(self) -> tuple[ssl.SSLContext, Mapping[str, ssl.SSLContext]]:
         by_name: dict[str, ssl.SSLContext] = {}
         for files in self._others:
-            context = self._make(files)
+            context = self._make(files, ssl.SSLContext)
             for name in _names(files.cert):
                 by_name.setdefault(name, context)
-        return self._make(self._files), by_name
+        return self._make(self._files, ssl.SSLContext), by_name
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
         """Called in each handshake, with the name that the client asks for, if it does."""
+        if self._offers is not None and getattr(connection, "wants_proof", False):
+            connection.context = _proof(self._offers, name)
+            return
         connection.context = self._default
         if name and self._by_name:
             name = name.lower().rstrip(".")
@@ -80,6 +94,40 @@ class ServerTls:
             found = self._by_name.get(name) or self._by_name.get(f"*.{name.partition('.')[2]}")
             if found is not None:
                 connection.context = found
+
+
+class _Listening(ssl.SSLContext):
+    """Looks at what clients say first, for what the library does not tell: whether they offer ``ACME_PROTOCOL``."""
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        self.sslobject_class = _Listened
+        connection = super().wrap_bio(incoming, *arguments, **named)
+        assert isinstance(connection, _Listened)
+        connection.incoming = incoming
+        return connection
+
+
+class _Listened(ssl.SSLObject):
+    incoming: ssl.MemoryBIO
+    wants_proof = False
+
+    def do_handshake(self) -> None:
+        if not self.wants_proof and self.incoming.pending:
+            data = self.incoming.read()
+            self.incoming.write(data)
+            # As it is written in a ClientHello (RFC 7301 §3.1). Authorities send theirs in one piece.
+            self.wants_proof = b"\x0a" + ACME_PROTOCOL in data
+        super().do_handshake()
+
+
+def _proof(offers: Path, name: str | None) -> ssl.SSLContext:
+    """Give what proves the name. Raises, which ends the handshake, if nobody was asked to."""
+    if not name or "/" in name:
+        raise ValueError("no name")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols([ACME_PROTOCOL.decode()])
+    context.load_cert_chain(offers / f"{name.lower()}.pem")
+    return context
 
 
 class UpstreamTls:
@@ -159,8 +207,8 @@ def public_tls(settings: Settings) -> ServerTls | None:
     if settings.public_tls is None:
         return None
 
-    def make(files: TlsFiles) -> ssl.SSLContext:
-        context = _server_context(files, "--ssl" if files is settings.public_tls else "--ssl-sni")
+    def make(files: TlsFiles, kind: type[ssl.SSLContext]) -> ssl.SSLContext:
+        context = _server_context(files, "--ssl" if files is settings.public_tls else "--ssl-sni", kind)
         if settings.tls_protocol:
             # OpenSSL's spelling of a version has been used with and without the suffix of a method.
             name = settings.tls_protocol.removesuffix("_method")
@@ -179,14 +227,16 @@ def public_tls(settings: Settings) -> ServerTls | None:
             raise UsageError(f"--ssl-dhparam: {error}") from error
         return context
 
-    return ServerTls(make, settings.public_tls, settings.sni_tls)
+    acme = settings.acme
+    offers = acme.offers if acme is not None and acme.challenge == TLS_ALPN_01 else None
+    return ServerTls(make, settings.public_tls, settings.sni_tls, offers)
 
 
 def api_tls(settings: Settings) -> ServerTls | None:
     """Give TLS of the REST API, or None for plain HTTP. Raises ``UsageError``."""
     if settings.api_tls is None:
         return None
-    return ServerTls(lambda files: _server_context(files, "--api-ssl"), settings.api_tls, ())
+    return ServerTls(lambda files, kind: _server_context(files, "--api-ssl", kind), settings.api_tls)
 
 
 def upstream_tls(settings: Settings) -> UpstreamTls:
@@ -194,8 +244,8 @@ def upstream_tls(settings: Settings) -> UpstreamTls:
     return UpstreamTls(settings.client_tls, is_verifying=settings.verify_upstreams)
 
 
-def _server_context(files: TlsFiles, flag: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _server_context(files: TlsFiles, flag: str, kind: type[ssl.SSLContext]) -> ssl.SSLContext:
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(_CIPHERS)
