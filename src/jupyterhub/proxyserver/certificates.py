@@ -1,7 +1,7 @@
 """Certificates by ACME (RFC 8555): where they lie, when a new one is due, and who fetches it.
 
 The proxy looks after one certificate for all its names. When it is due, a process of its own fetches another
-(``ordering``): it needs a library of some ten MB, blocks, and runs for seconds every two months. Everything passes
+(``ordering``): it needs a library of some MB, blocks, and runs for seconds every two months. Everything passes
 through a directory: that process writes there what the authority wants to see and at last the certificate, and whoever
 serves reads it, be it a worker or another proxy that has the directory in common.
 """
