@@ -69,7 +69,8 @@ class ServerTls:
 
     @property
     def paths(self) -> Iterable[str]:
-        return [path for files in (self._files, *self._others) for path in (files.cert, files.key, files.ca) if path]
+        found = [path for files in (self._files, *self._others) for path in (files.cert, files.key, files.ca) if path]
+        return dict.fromkeys(found)  # key and certificate may be in one file
 
     def load(self) -> None:
         self._default, self._by_name = self._made()
