@@ -36,7 +36,7 @@ STAIRS: dict[str, tuple[str, ...]] = {
     "hub": ("hub", "words", "rbac", *CONTRACTS),
     "hub.web": ("hub", "words", "rbac", *CONTRACTS),
     "proxyserver": ("words",),
-    "client": ("words", "rbac"),
+    "client": ("words", "rbac", "localproc"),
     "localproc": ("words",),
     "auth": ("words", "rbac", "localproc", *CONTRACTS),
     "spawner": ("words", "rbac", "localproc", *CONTRACTS),

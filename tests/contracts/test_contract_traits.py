@@ -46,7 +46,7 @@ ON_PURPOSE = {
     ("CryptKeeper", "n_threads"): "depends on the machine",
 }
 #: settings that are ours: docs/local-servers.md
-OURS = {"fast_start", "may_gain_rights"}
+OURS = {"fast_start", "fast_kernels", "may_gain_rights"}
 #: the same as another type
 SAME_TYPE = {"Integer": "Int"}
 

@@ -557,6 +557,16 @@ class Broker:
         kept = self._kept.get(pid)
         if kept is not None and kept.status is None:
             kept.status = status
+            self._end_kernels_of(pid)
+
+    def _end_kernels_of(self, server: int) -> None:
+        """End the kernels that a server has left behind: old ones wait for process 1 to become their parent."""
+        sign = b"JPY_PARENT_PID=%i" % server
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as children:
+            for pid in map(int, children.read().split()):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as environment:
+                    if pid not in self._kept and sign in environment.read().split(b"\0"):
+                        os.kill(pid, signal.SIGTERM)
 
     def _reap(self) -> None:
         """Take the statuses of our children: cold starts, workers, zygotes, and servers whose zygote is gone."""

@@ -235,7 +235,15 @@ def _forced_config(cookie_secret: bytes) -> dict[str, dict[str, Any]]:
         },
         # a home directory on a network file system has no trash, or fills up with it
         "FileContentsManager": {"delete_to_trash": False},
+        **_kernel_config(),
     }
+
+
+def _kernel_config() -> dict[str, dict[str, Any]]:
+    """Kernels from a warm process, if the hub wants them (``kernels``)."""
+    if os.environ.get("JUPYTERHUB_FAST_KERNELS", "0") in ("", "0") or not sys.platform.startswith("linux"):
+        return {}
+    return {"KernelProvisionerFactory": {"default_provisioner_name": "jupyterhub-forking"}}
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
