@@ -26,6 +26,7 @@ CONTRACTS = (
     "objects",
     "crypto",
     "slugs",
+    "certificates",
 )
 
 #: room (a prefix of the module below ``jupyterhub``) → the rooms that it may import; the longest prefix counts

@@ -14,9 +14,11 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from subprocess import Popen
 from typing import Any as AnyType
@@ -44,7 +46,7 @@ from traitlets.config import LoggingConfigurable
 from .objects import Server
 from .spawners.processes import ProcessId, read_stat
 from .traitlets import Command
-from .utils import new_token, url_escape_path, url_path_join
+from .utils import make_ssl_context, new_token, url_escape_path, url_path_join
 
 __all__ = ["ConfigurableHTTPProxy", "Proxy", "ProxyFailed"]
 
@@ -363,7 +365,28 @@ class ConfigurableHTTPProxy(Proxy):
             command += ["--ssl-key", self.ssl_key]
         if self.ssl_cert:
             command += ["--ssl-cert", self.ssl_cert]
+        for side, (key, cert, ca) in self._internal_files().items():
+            if side == "api" and Server.from_url(self.api_url).is_unix:
+                continue  # who may use the socket is said by its rights
+            flag = f"--{side}-ssl-"
+            command += [flag + "key", key, flag + "cert", cert, flag + "ca", ca]
+            command += [flag + "request-cert", flag + "reject-unauthorized"]
         return command
+
+    def _internal_files(self) -> dict[str, tuple[str, str, str]]:
+        """With ``internal_ssl``: key, certificate and bundle for the REST API and, as a client, for all targets."""
+        if not getattr(self.app, "internal_ssl", False):
+            return {}
+        if self.should_start and self.api_url.startswith("http://"):
+            raise ProxyFailed(
+                f"ConfigurableHTTPProxy.api_url = {self.api_url!r}, but with internal_ssl the proxy's API speaks TLS: "
+                f"set it to {self.api_url.replace('http://', 'https://', 1)!r}."
+            )
+        files = {}
+        for side in ("api", "client"):
+            pair = self.app.internal_proxy_certs[f"proxy-{side}"]["files"]
+            files[side] = pair["key"], pair["cert"], self.app.internal_trust_bundles[f"proxy-{side}-ca"]
+        return files
 
     def get_env(self) -> dict[str, str]:
         """Give the environment of the proxy: the hub's, with the secret between both and without the hub's others."""
@@ -616,6 +639,7 @@ class ConfigurableHTTPProxy(Proxy):
             method=method,
             headers=headers,
             body=body,
+            ssl_options=self._ssl_context if url.startswith("https://") else None,
             connect_timeout=min(5.0, timeout_s),
             request_timeout=timeout_s,
             allow_nonstandard_methods=True,
@@ -625,6 +649,13 @@ class ConfigurableHTTPProxy(Proxy):
         except StreamClosedError as error:
             raise ConnectionError(f"the connection to {self.api_url} was closed") from error
         return response
+
+    @cached_property
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        """The hub's certificate, for a proxy that asks for one; None without ``internal_ssl``."""
+        if not getattr(self.app, "internal_ssl", False):
+            return None
+        return make_ssl_context(self.app.internal_ssl_key, self.app.internal_ssl_cert, self.app.internal_ssl_ca)
 
     def _http_client(self) -> SimpleAsyncHTTPClient:
         # A client of our own: the shared one of the process would queue these requests behind others.

@@ -24,6 +24,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from subprocess import DEVNULL, Popen, SubprocessError
 from typing import Any as AnyType
 from urllib.parse import urlsplit
@@ -61,7 +62,7 @@ from .localproc.newborn import Start
 from .objects import Server
 from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
 from .spawners.gate import start_behind_gate
-from .spawners.processes import ProcessId, become, read_stat, reap
+from .spawners.processes import ProcessId, become, do_as, read_stat, reap
 from .traitlets import ByteSpecification, Command
 from .traitlets import Callable as CallableTrait
 from .utils import (
@@ -742,12 +743,28 @@ class Spawner(LoggingConfigurable):
     # -- internal SSL
 
     def create_certs(self) -> AnyType:
-        """Make a certificate for the server. Needs ``internal_ssl``, which this hub does not have yet."""
-        raise NotImplementedError("internal_ssl is not available in this version of the hub (see docs/differences.md)")
+        """Make key and certificate of the server; give ``{"keyfile", "certfile", "cafile"}``. May be a coroutine.
+
+        Called before each ``start``, after the hooks, if the hub has ``internal_ssl``. The files are new each time.
+        """
+        from . import certificates  # cryptography takes long to import, and only internal_ssl needs it
+
+        names = self.ssl_alt_names
+        alt_names = list(names(self) if callable(names) else names)
+        if self.ssl_alt_names_include_local:
+            alt_names = [*certificates.LOCAL_NAMES, *alt_names]
+        keyfile, certfile = certificates.issue(
+            self.internal_certs_location, certificates.name_of("user", self.user.name, self.name), alt_names=alt_names
+        )
+        cafile = self.internal_trust_bundles[certificates.SERVERS_AUTHORITY]
+        return {"keyfile": keyfile, "certfile": certfile, "cafile": cafile}
 
     def move_certs(self, paths: dict[str, str]) -> AnyType:
-        """Move a certificate to where the server can read it; gives the new paths. Needs ``internal_ssl``."""
-        raise NotImplementedError("internal_ssl is not available in this version of the hub (see docs/differences.md)")
+        """Bring the files of ``create_certs`` to where the server finds them; give the paths there. May be a coroutine.
+
+        By default nothing is moved, because only the Spawner knows how to reach the server's file system.
+        """
+        return paths
 
     # -- polling, for plugins: the hub has a rhythm of its own
 
@@ -807,6 +824,15 @@ class Spawner(LoggingConfigurable):
             )
         except AnyTimeoutError:
             return False
+
+
+def _write_files(folder: str, contents: Mapping[str, bytes]) -> None:
+    """Put files in a folder that nobody else may enter."""
+    os.umask(0o077)
+    os.makedirs(folder, exist_ok=True)
+    for path, content in contents.items():
+        Path(path + ".new").write_bytes(content)
+        os.replace(path + ".new", path)
 
 
 def set_user_setuid(username: str, chdir: bool = True) -> Callable[[], None]:
@@ -908,6 +934,30 @@ class LocalProcessSpawner(Spawner):
         if self.fast_kernels:
             env["JUPYTERHUB_FAST_KERNELS"] = "1"
         return self.user_env(env)
+
+    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
+        """Move the files to the user's home: those of the hub are for the hub alone.
+
+        The user writes them, not the hub: in a home the path may lead anywhere.
+        """
+        if self._uid() == os.geteuid():
+            return paths
+        home, own = pwd.getpwnam(self.user.name).pw_dir, os.path.basename(os.path.dirname(paths["keyfile"]))
+        folder = os.path.join(home, ".jupyterhub", "jupyterhub-certs", own)
+        moved = {kind: os.path.join(folder, os.path.basename(path)) for kind, path in paths.items()}
+
+        def move() -> None:
+            contents = {moved[kind]: Path(path).read_bytes() for kind, path in paths.items()}
+            do_as(self.user.name, lambda: _write_files(folder, contents))
+            os.unlink(paths["keyfile"])
+
+        try:
+            await asyncio.to_thread(move)
+        except SubprocessError as error:
+            raise RuntimeError(
+                f"The certificate of the server cannot be written to {folder}, as the user {self.user.name}"
+            ) from error
+        return moved
 
     # -- state
 
@@ -1332,7 +1382,7 @@ class SimpleLocalProcessSpawner(LocalProcessSpawner):
         env["SHELL"] = "/bin/bash"
         return env
 
-    def move_certs(self, paths: dict[str, str]) -> AnyType:
+    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
         """All servers run as the same user as the hub: the files can stay where they are."""
         return paths
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from jupyterhub.cli.config_mistakes import NOT_YET, edit_distance, similar
+from jupyterhub.cli.config_mistakes import edit_distance, similar
 from jupyterhub.cli.listening import open_sockets
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.words.errors import ConfigurationError
@@ -54,13 +54,6 @@ def test_a_mistake_ends_the_start_with_one_message(jupyterhub, tmp_path, config,
     assert done.stdout.count("JupyterHub app:") == 1 and "site-packages" not in done.stdout
     assert "/src/jupyterhub/" not in done.stdout, "our own lines are of no use to who wrote the configuration"
     assert not (tmp_path / "jupyterhub.sqlite").exists()
-
-
-@pytest.mark.parametrize("trait", list(NOT_YET))
-def test_a_setting_that_nothing_reads_yet_is_refused_with_the_reason(jupyterhub, trait):
-    value = {"a": {}} if trait == "external_ssl_authorities" else True
-    done = jupyterhub(config=f"c.JupyterHub.{trait} = {value!r}")
-    assert done.returncode == 1 and f"JupyterHub.{trait}" in done.stdout and "not built yet" in done.stdout
 
 
 def test_a_mistake_in_a_file_that_the_first_one_loads_is_found_there(jupyterhub, tmp_path):

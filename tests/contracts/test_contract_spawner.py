@@ -81,11 +81,6 @@ def test_a_row_of_old_style_gives_the_server():
     assert spawner.server.host == "http://10.0.0.7:8888"
 
 
-def test_internal_ssl_is_refused_clearly():
-    with pytest.raises(NotImplementedError, match="internal_ssl"):
-        make().create_certs()
-
-
 def test_a_refusal_has_words_for_people_for_the_log_and_for_metrics():
     error = SpawnException(
         "Come <later>", reason="quota", log_message="9 of 9 used", message_html="<b>", status_code=429

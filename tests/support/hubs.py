@@ -60,7 +60,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.hub_port, self.api_port = free_ports(3)
+        self.port, self.hub_port, self.api_port, self.service_port = free_ports(4)
         self.token = secrets.token_hex(16)
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = self.origin + self.base_url

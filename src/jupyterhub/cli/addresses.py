@@ -131,11 +131,16 @@ def hub_address(
     hub_connect_url: str,
     hub_connect_ip: str,
     hub_connect_port: int,
+    internal_ssl: bool = False,
 ) -> HubAddress:
-    """Combine the traits of the hub's own address. A URL beats ip and port; whatever path it has becomes the prefix."""
-    path = ""
+    """Combine the traits of the hub's own address. A URL beats ip and port; whatever path it has becomes the prefix.
+
+    The scheme follows from ``internal_ssl``, except in ``hub_connect_url``: who sets that knows what is in between.
+    """
+    path, scheme = "", "https" if internal_ssl else "http"
     if hub_bind_url:
-        parts = split_url(hub_bind_url, "JupyterHub.hub_bind_url", schemes=("http", UNIX))
+        schemes = ("https", "http", UNIX) if internal_ssl else ("http", UNIX)
+        parts = split_url(hub_bind_url, "JupyterHub.hub_bind_url", schemes=schemes)
         if parts.scheme == UNIX:
             path, ip, port = unquote(parts.netloc), "", 0
             if not path:
@@ -144,11 +149,12 @@ def hub_address(
                     "with its slashes as %2F: http+unix://%2Frun%2Fjupyterhub.sock"
                 )
         else:
-            ip, port = parts.hostname or "", 80 if parts.port is None else parts.port
+            parts = parts._replace(scheme=scheme)
+            ip, port = parts.hostname or "", (443 if internal_ssl else 80) if parts.port is None else parts.port
         bound = with_path(parts, hub_prefix)
     else:
         ip, port = hub_ip, hub_port
-        bound = f"http://{bracketed(ip)}:{port}{hub_prefix}"
+        bound = f"{scheme}://{bracketed(ip)}:{port}{hub_prefix}"
     if hub_connect_url:
         parts = split_url(hub_connect_url, "JupyterHub.hub_connect_url")
         connect = with_path(parts, hub_prefix)
@@ -156,5 +162,5 @@ def hub_address(
         connect = bound
     else:
         host = hub_connect_ip or (socket.gethostname() if ip in ALL else ip)
-        connect = f"http://{bracketed(host)}:{hub_connect_port or port}{hub_prefix}"
+        connect = f"{scheme}://{bracketed(host)}:{hub_connect_port or port}{hub_prefix}"
     return HubAddress(bind_url=bound, ip="" if ip == "*" else ip, port=port, socket=path, connect_url=connect)

@@ -724,6 +724,8 @@ class JupyterHub(Application):
             return int(cast(Any, self.subapp).start() or 0)
         if self.generate_config:
             return generate_config.write(self)
+        if self.generate_certs:
+            return self._generate_certs()
         # The hub itself: nothing of it is loaded to print a help text.
         from .build import run
 
@@ -742,6 +744,25 @@ class JupyterHub(Application):
 
                 return asyncio.run(supervise(self))
             return asyncio.run(run(self))
+
+    def init_internal_ssl(self) -> None:
+        """Have the certificates of ``internal_ssl`` made, as far as they are missing; without it do nothing.
+
+        Of several workers none makes them anew: the supervisor has done it.
+        """
+        if self.internal_ssl:
+            from . import internal_ssl
+
+            internal_ssl.prepare(self, recreate=self.recreate_internal_certs)
+            self.recreate_internal_certs = False
+
+    def _generate_certs(self) -> int:
+        if not self.internal_ssl:
+            self.log.warning("JupyterHub.internal_ssl is off: the certificates are made, and nothing uses them yet.")
+            self.internal_ssl = True
+        self.init_internal_ssl()
+        self.log.info("Certificates written to directory `%s`", self.internal_certs_location)
+        return 0
 
     def _announce(self) -> None:
         self.log.info("Running JupyterHub version %s", self.version)

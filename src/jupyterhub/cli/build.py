@@ -13,6 +13,7 @@ import hmac
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -63,7 +64,7 @@ from jupyterhub.hub.web.in_flight import InFlight, transforms_of
 from jupyterhub.hub.web.pages.machine import StaticHandler
 from jupyterhub.hub.web.render import STATIC_FILES, StaticFiles, Templates
 from jupyterhub.rbac.scopes import ScopeRegistry
-from jupyterhub.utils import print_ps_info, print_stacks
+from jupyterhub.utils import make_ssl_context, print_ps_info, print_stacks
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import ConfigurationError
 
@@ -135,6 +136,9 @@ async def make_token(app: JupyterHub, user_name: str) -> str:
 async def run(app: JupyterHub, inherited: Inherited | None = None) -> int:
     """Run this hub until it is asked to end; give the exit code. ``inherited`` if it is a worker of several."""
     began = time.monotonic()
+    if inherited is not None:
+        app.recreate_internal_certs = False  # the supervisor has done it, once
+    app.init_internal_ssl()
     settings = settings_from(app)
     ending = Ending(asyncio.Event())
     _on_signals(ending, is_worker=inherited is not None)
@@ -227,7 +231,7 @@ async def build(
         views=views,
         routes=routes,
         authenticator=authenticator,
-        prober=Prober(),
+        prober=Prober(internal_context(settings, ssl.Purpose.SERVER_AUTH)),
         observer=Observer(emit=emitter(app.eventlog), give_up=lambda: _give_up(lambda: shutdown(code=1))),
     )
     servers = Servers(tools=tools, hub_id=new_hub_id())
@@ -285,6 +289,16 @@ async def build(
     return hub
 
 
+def internal_context(settings: HubSettings, purpose: ssl.Purpose) -> ssl.SSLContext | None:
+    """Give what the hub shows its certificate with: CLIENT_AUTH where it serves, SERVER_AUTH where it asks.
+
+    The other side must show one too, either way. None without ``internal_ssl``.
+    """
+    return make_ssl_context(
+        settings.internal_ssl_key, settings.internal_ssl_cert, settings.internal_ssl_ca, purpose=purpose
+    )
+
+
 def make_hub_object(settings: HubSettings) -> objects.Hub:
     """The ``objects.Hub`` that spawners, proxies and handlers of plugins read addresses from."""
     hub = objects.Hub(bind_url=settings.hub_bind_url)
@@ -297,6 +311,8 @@ def make_hub_object(settings: HubSettings) -> objects.Hub:
         hub.connect_port = settings.hub_connect_port
     if settings.hub_connect_url:
         hub.connect_url = settings.hub_connect_url
+    hub.keyfile, hub.certfile = settings.internal_ssl_key, settings.internal_ssl_cert
+    hub.cafile = settings.internal_ssl_ca
     return hub
 
 
@@ -491,7 +507,8 @@ class RunningHub:
         settings = self._house.settings
         trusted = list(settings.trusted_downstream_ips)
         application = await self._application()
-        self._server = HTTPServer(application, xheaders=True, trusted_downstream=trusted)
+        context = internal_context(settings, ssl.Purpose.CLIENT_AUTH) if not settings.hub_bind_socket else None
+        self._server = HTTPServer(application, xheaders=True, trusted_downstream=trusted, ssl_options=context)
         self._server.add_sockets(sockets)
         log.info("Hub API listening on %s", settings.hub_bind_url)
 
@@ -526,6 +543,13 @@ class RunningHub:
             "subdomain_host": settings.subdomain_host,
             "domain": settings.domain,
             "allow_named_servers": settings.allow_named_servers,
+            "internal_ssl": settings.internal_ssl,
+            "internal_ssl_key": settings.internal_ssl_key,
+            "internal_ssl_cert": settings.internal_ssl_cert,
+            "internal_ssl_ca": settings.internal_ssl_ca,
+            "internal_trust_bundles": dict(settings.internal_trust_bundles),
+            "internal_certs_location": settings.internal_certs_location,
+            "trusted_alt_names": list(settings.trusted_alt_names),
             **settings.tornado_settings,
         }
         house.views.tornado_settings.update(application_settings)

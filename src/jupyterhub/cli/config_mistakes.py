@@ -12,7 +12,7 @@ import copy
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -28,15 +28,6 @@ from jupyterhub.words.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .app import JupyterHub
-
-#: Traits that nothing reads yet, and why: setting one ends the start, because a hub that ignores it is not the one that
-#: was asked for. Take a line out when its room is built.
-NOT_YET: Mapping[str, str] = {
-    "internal_ssl": "TLS between hub, proxy and servers is not built yet",
-    "generate_certs": "the certificates are for internal_ssl, which is not built yet",
-    "recreate_internal_certs": "the certificates are for internal_ssl, which is not built yet",
-    "external_ssl_authorities": "the authorities are for internal_ssl, which is not built yet",
-}
 
 #: traits that name a class, and where names of such classes are registered
 CLASS_TRAITS = {
@@ -62,7 +53,6 @@ READ_ELSEWHERE = {
 def check(app: JupyterHub) -> None:
     """Look through the configuration that a hub has read. Warn, or raise ConfigurationError with the first mistake."""
     places = Places.of(app)
-    _check_not_yet(app, places)
     loaded = _loaded_classes(app)
     _check_names(app, loaded, places)
     _check_values(app, loaded, places)
@@ -211,15 +201,6 @@ def _named_in(message: str) -> tuple[str, str]:
 
 
 # -- what can be wrong
-
-
-def _check_not_yet(app: JupyterHub, places: Places) -> None:
-    for trait, reason in NOT_YET.items():
-        if app.differs(trait):
-            place = places.at("JupyterHub", trait)
-            raise ConfigurationError(
-                f"JupyterHub.{trait} is set {place}, but {reason}. The hub does not ignore it: remove it."
-            )
 
 
 def _loaded_classes(app: JupyterHub) -> list[type[Configurable]]:

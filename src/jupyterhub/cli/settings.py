@@ -59,6 +59,12 @@ AS_THEY_ARE = (
     "hub_socket_mode",
     "implicit_spawn_seconds",
     "init_spawners_timeout",
+    "internal_certs_location",
+    "internal_ssl",
+    "internal_ssl_ca",
+    "internal_ssl_cert",
+    "internal_ssl_key",
+    "internal_trust_bundles",
     "jinja_environment_options",
     "last_activity_interval",
     "load_groups",
@@ -115,7 +121,7 @@ def settle(app: JupyterHub) -> None:
 def settings_from(app: JupyterHub, *, with_cookie_secret: bool = True) -> HubSettings:
     """Give the settings of a hub. Makes and writes the cookie secret if there is none, unless it is not needed here."""
     settle(app)
-    address = _hub_address(app)
+    address = hub_address(app)
     values: dict[str, Any] = {name: getattr(app, name) for name in AS_THEY_ARE}
     values["spawn_throttle_retry_range"] = app.spawn_throttle_retry_range
     values["version_hash"] = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
@@ -203,11 +209,17 @@ def _combined(app: JupyterHub) -> str:
 def _settle_private_side(app: JupyterHub) -> None:
     if app.hub_connect_port:
         app.log.warning("JupyterHub.hub_connect_port is deprecated. Set JupyterHub.hub_connect_url.")
-    address = _hub_address(app)
+    address = hub_address(app)
     if app.hub_bind_url:
         app.hub_bind_url = address.bind_url
     if app.hub_connect_url:
         app.hub_connect_url = address.connect_url
+        if app.internal_ssl and app.hub_connect_url.startswith("http:"):
+            app.log.warning(
+                "JupyterHub.hub_connect_url = %r, but with internal_ssl the hub speaks https: servers do not reach it "
+                "there, unless something in between shows a certificate for them.",
+                app.hub_connect_url,
+            )
     everything = "/" if app.subdomain_host else app.base_url
     app.hub_routespec = addresses.routespec(app.hub_routespec, host_routing=bool(app.subdomain_host))
     if app.hub_routespec != everything:
@@ -217,7 +229,7 @@ def _settle_private_side(app: JupyterHub) -> None:
         )
 
 
-def _hub_address(app: JupyterHub) -> addresses.HubAddress:
+def hub_address(app: JupyterHub) -> addresses.HubAddress:
     return addresses.hub_address(
         hub_prefix=app.hub_prefix,
         hub_bind_url=app.hub_bind_url,
@@ -226,6 +238,7 @@ def _hub_address(app: JupyterHub) -> addresses.HubAddress:
         hub_connect_url=app.hub_connect_url,
         hub_connect_ip=app.hub_connect_ip,
         hub_connect_port=app.hub_connect_port,
+        internal_ssl=app.internal_ssl,
     )
 
 

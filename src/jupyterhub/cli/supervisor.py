@@ -293,6 +293,7 @@ class Supervisor:
 
 async def supervise(app: JupyterHub) -> int:
     """Run ``app.hubs`` workers until they shall end; give the exit code."""
+    app.init_internal_ssl()
     settings = settings_from(app)
     if async_url(app.db_url).get_backend_name() != "postgresql":
         raise ConfigurationError(

@@ -14,9 +14,10 @@ import os
 import pwd
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.hub import addresses
 from jupyterhub.hub.services import Probes, Services, ServiceSpec, service_host
@@ -138,12 +139,14 @@ class ManagedServices:
         running.started = time.monotonic()
         log.info("Starting service %r: %s", spec.name, list(spec.command))
         options: dict[str, Any] = {"cwd": spec.cwd, "start_new_session": True}
-        env = self.environment(spec)
+        account = None
         if spec.user:
             try:
                 account = pwd.getpwnam(spec.user)
             except KeyError as error:
                 raise ConfigurationError(f"Service {spec.name!r}: there is no system user {spec.user!r}.") from error
+        env = self.environment(spec, self._certificate_for(spec, account))
+        if account is not None:
             env.update(USER=spec.user, HOME=account.pw_dir, SHELL=account.pw_shell)
             env.update({key: str(value) for key, value in spec.environment.items()})
             if account.pw_uid != os.getuid():
@@ -241,7 +244,7 @@ class ManagedServices:
 
     # -- what a service is told
 
-    def environment(self, spec: ServiceSpec) -> dict[str, str]:
+    def environment(self, spec: ServiceSpec, certificate: Mapping[str, str] | None = None) -> dict[str, str]:
         """Give the environment of a managed service; nothing of the hub's own but what ``ENV_KEEP`` names."""
         settings = self._settings
         prefix = addresses.service_prefix(settings, spec.name)
@@ -271,4 +274,24 @@ class ManagedServices:
             env["JUPYTERHUB_PUBLIC_URL"] = host + prefix if host else ""
         elif spec.oauth_redirect_uri:
             env["JUPYTERHUB_OAUTH_CALLBACK_URL"] = spec.oauth_redirect_uri
+        env |= certificate or {}
         return env | {key: str(value) for key, value in spec.environment.items()}
+
+    def _certificate_for(self, spec: ServiceSpec, account: pwd.struct_passwd | None) -> dict[str, str]:
+        """With ``internal_ssl`` make the service its certificate; give the variables that say where it is."""
+        settings = self._settings
+        if not settings.internal_ssl:
+            return {}
+        from jupyterhub import certificates  # cryptography takes long to import, and only internal_ssl needs it
+
+        host = urlsplit(spec.url).hostname
+        alt_names = [*certificates.LOCAL_NAMES, *([certificates.host_name(host)] if host else [])]
+        name = certificates.name_of("service", spec.name)
+        keyfile, certfile = certificates.issue(settings.internal_certs_location, name, alt_names=alt_names)
+        if account is not None and os.geteuid() == 0:
+            os.chown(keyfile, account.pw_uid, account.pw_gid)
+        return {
+            "JUPYTERHUB_SSL_KEYFILE": keyfile,
+            "JUPYTERHUB_SSL_CERTFILE": certfile,
+            "JUPYTERHUB_SSL_CLIENT_CA": settings.internal_trust_bundles[certificates.SERVERS_AUTHORITY],
+        }

@@ -129,6 +129,16 @@ class HubSettings:
     #: how long the start of the hub waits for the check of running servers, in seconds; -1: as long as it takes
     init_spawners_timeout: int = 10
     admin_access: bool = False
+
+    # -- TLS between the parts (certificates.py)
+    internal_ssl: bool = False
+    internal_certs_location: str = "internal-ssl"
+    #: the hub's own pair, and the bundle of those whom it accepts; "" without internal_ssl
+    internal_ssl_key: str = ""
+    internal_ssl_cert: str = ""
+    internal_ssl_ca: str = ""
+    #: authority → path of its bundle
+    internal_trust_bundles: Mapping[str, str] = field(default_factory=dict)
     trusted_alt_names: Sequence[str] = ()
 
     # -- activity and periodic work, in seconds; 0: never

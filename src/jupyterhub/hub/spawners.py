@@ -73,6 +73,12 @@ class Spawners:
             "public_hub_url": settings.public_hub_url,
             "_deprecated_db_session": self._views.db,
         }
+        if settings.internal_ssl:
+            given |= {
+                "internal_ssl": True,
+                "internal_trust_bundles": dict(settings.internal_trust_bundles),
+                "internal_certs_location": settings.internal_certs_location,
+            }
         spawner = (spawner_class or self.spawner_class)(**{**given, **values})
         spawner.load_state(dict(server.state or {}))
         spawner._progress_url = server_progress_path(settings.hub_prefix, key)

@@ -107,6 +107,7 @@ class BuiltinProxy(ConfigurableHTTPProxy):
         """Whether certificate or key were renewed since the proxy began."""
         try:
             began = Path(self.pid_file).stat().st_mtime
-            return any(os.stat(path).st_mtime > began for path in (self.ssl_key, self.ssl_cert) if path)
+            files = [self.ssl_key, self.ssl_cert, *(path for each in self._internal_files().values() for path in each)]
+            return any(os.stat(path).st_mtime > began for path in files if path)
         except OSError:
             return True

@@ -9,8 +9,6 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from jupyterhub import orm, roles
 from jupyterhub.utils import url_path_join
 
@@ -57,9 +55,16 @@ class AsyncSession:
         return getattr(self.session, name)
 
 
-def ssl_setup(cert_dir: str, authority_name: str) -> None:
-    """Skip: internal TLS is not built."""
-    pytest.skip("internal_ssl is not built yet")
+def ssl_setup(cert_dir: str, authority_name: str) -> dict[str, Any]:
+    """Make the certificates of ``internal_ssl`` in a directory, and one for the public proxy, of the same authority.
+
+    Gives that one's record: ``{"files": {"key", "cert", "ca"}}``.
+    """
+    from jupyterhub import certificates
+
+    ca = certificates.prepare(cert_dir).authorities[authority_name]["files"]["cert"]
+    key, cert = certificates.issue(cert_dir, "external", authority=authority_name, alt_names=certificates.LOCAL_NAMES)
+    return {"files": {"key": key, "cert": cert, "ca": ca}}
 
 
 def skip_if_ssl(function: Any) -> Any:

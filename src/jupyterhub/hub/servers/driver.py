@@ -263,8 +263,9 @@ class Driver:
         spawner.user_options = dict(server.user_options or {})
         spawner.clear_state()
         await self._give_credentials(user_model, server)
+        proto = "https" if tools.settings.internal_ssl else "http"
         tools.spawners.set_endpoint(
-            spawner, Endpoint(proto="http", ip="", port=0, base_url=tools.views.server_path(self.key))
+            spawner, Endpoint(proto=proto, ip="", port=0, base_url=tools.views.server_path(self.key))
         )
         await _call("Authenticator.pre_spawn_start", tools.authenticator.pre_spawn_start, user, spawner)
         if spawner.auth_state_hook is not None:
@@ -272,6 +273,9 @@ class Driver:
         await _call("Spawner.group_overrides", spawner.apply_group_overrides)
         await self._apply_user_options(spawner)
         await _call("Spawner.pre_spawn_hook", spawner.run_pre_spawn_hook)
+        if tools.settings.internal_ssl:
+            made = await _call("Spawner.create_certs", spawner.create_certs)
+            spawner.cert_paths = await _call("Spawner.move_certs", spawner.move_certs, made)
 
         recorder = asyncio.create_task(self._record_progress(), name=f"progress of {self.key}")
         try:

@@ -25,13 +25,17 @@ class Answer:
 
 
 class Prober:
-    """Asks servers whether they answer; one HTTP client for all of them."""
+    """Asks servers whether they answer; one HTTP client for all of them.
 
-    def __init__(self, *, at_once: int = 200) -> None:
+    ``context`` is what https servers are asked with under ``internal_ssl``; without it as any other https server.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None, *, at_once: int = 200) -> None:
+        self._context = context
         # not the shared client of the process: its limit of ten requests at once would queue our probes behind others
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=at_once)
 
-    async def ask(self, endpoint: Endpoint, *, within_s: float = 5.0, context: ssl.SSLContext | None = None) -> Answer:
+    async def ask(self, endpoint: Endpoint, *, within_s: float = 5.0) -> Answer:
         """Ask once; OSError or TimeoutError if nothing answers, also when it answers with 500 or more."""
         async with asyncio.timeout(within_s):
             # The cheap question first: while nobody listens, this is all that we do.
@@ -42,7 +46,7 @@ class Prober:
                 follow_redirects=False,
                 request_timeout=within_s,
                 connect_timeout=within_s,
-                ssl_options=context,
+                ssl_options=self._context if endpoint.proto == "https" else None,
                 decompress_response=False,
             )
             try:
@@ -59,16 +63,13 @@ class Prober:
         *,
         within_s: float,
         still_running: Callable[[], Awaitable[bool]],
-        context: ssl.SSLContext | None = None,
     ) -> Answer:
         """Ask until it answers. TimeoutError after ``within_s``; ProcessLookupError when ``still_running`` says no."""
         deadline = time.monotonic() + within_s
         pause_s, next_look = FIRST_WAIT_S, time.monotonic() + 0.5
         while True:
             try:
-                return await self.ask(
-                    endpoint, within_s=max(0.1, min(5.0, deadline - time.monotonic())), context=context
-                )
+                return await self.ask(endpoint, within_s=max(0.1, min(5.0, deadline - time.monotonic())))
             except (OSError, TimeoutError):
                 if time.monotonic() >= deadline:
                     raise TimeoutError(f"the server at {_url(endpoint)} did not answer within {within_s:g} s") from None
