@@ -348,17 +348,15 @@ def _signed(name: str, key: PrivateKey, authority: _Authority, alt_names: Sequen
 def _alt_name(text: str) -> x509.GeneralName:
     kind, _, value = text.partition(":")
     try:
-        if not value:
-            raise ValueError("it is empty")
         match kind:
-            case "DNS":
+            case "DNS" if value:
                 # cryptography takes A-labels alone
                 return x509.DNSName(value if value.isascii() else value.encode("idna").decode())
             case "IP":
                 return x509.IPAddress(ip_address(value))
-            case "URI":
+            case "URI" if value:
                 return x509.UniformResourceIdentifier(value)
-            case "email":
+            case "email" if value:
                 return x509.RFC822Name(value)
     except ValueError as error:
         raise ConfigurationError(f"The alternative name {text!r} of a certificate cannot be right: {error}.") from error

@@ -179,3 +179,37 @@ def test_the_format_of_the_log_can_be_chosen(jupyterhub):
         config="c.JupyterHub.log_format = '<<%(levelname)s>> %(message)s'\nc.JupyterHub.no_such_knob = 1",
     )
     assert "<<WARNING>> Config option `no_such_knob`" in done.stdout
+
+
+def test_certificates_are_made_beforehand_and_kept(jupyterhub, tmp_path):
+    done = jupyterhub("--generate-certs", config="c.JupyterHub.trusted_alt_names = ['DNS:hub.example']")
+    assert done.returncode == 0 and "internal_ssl is off" in done.stdout, done.stdout
+    assert "Certificates written to directory `internal-ssl`" in done.stdout
+    made = {path: path.read_bytes() for path in tmp_path.glob("internal-ssl/*/*")}
+    assert tmp_path / "internal-ssl/hub-internal/hub-internal.key" in made and len(made) == 16
+    assert not (tmp_path / "jupyterhub.sqlite").exists()
+    again = jupyterhub("--generate-certs", "--JupyterHub.internal_ssl=True")
+    assert again.returncode == 0 and "[W" not in again.stdout, again.stdout
+    assert {path: path.read_bytes() for path in made} == made
+    jupyterhub("--generate-certs", "--JupyterHub.recreate_internal_certs=True")
+    assert all(path.read_bytes() != before for path, before in made.items())
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("c.JupyterHub.external_ssl_authorities = {'hub-ca': {}}", ["external_ssl_authorities['hub-ca']", "'key'"]),
+        ("c.JupyterHub.internal_certs_location = '/proc/none'", ["internal_certs_location", "/proc/none"]),
+        ("c.JupyterHub.trusted_alt_names = ['hub.example']", ["'hub.example'", "DNS:hub.example.org"]),
+    ],
+)
+def test_certificates_that_cannot_be_made_end_the_start_with_one_message(jupyterhub, config, told):
+    done = jupyterhub(config=config + "\nc.JupyterHub.internal_ssl = True")
+    assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout
+    assert [each for each in told if each not in done.stdout] == [], done.stdout
+
+
+def test_a_proxy_whose_api_would_be_reached_in_clear_is_refused(jupyterhub):
+    config = "c.JupyterHub.internal_ssl = True\nc.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:1'\n"
+    done = jupyterhub(config=config + "c.JupyterHub.authenticator_class = 'null'\nc.JupyterHub.hub_port = 0")
+    assert done.returncode == 1 and "set it to 'https://127.0.0.1:1'" in done.stdout, done.stdout

@@ -20,6 +20,7 @@ import pytest
 from contract_world import make_spawner, until
 
 import jupyterhub
+from jupyterhub import certificates
 from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner
 from jupyterhub.spawners import processes
 from jupyterhub.spawners.processes import ProcessId
@@ -397,6 +398,28 @@ async def test_a_missing_home_is_no_reason_not_to_start(make, someone, monkeypat
         out.unlink()
     finally:
         subprocess.run(["usermod", "--home", entry.pw_dir, someone], check=True)
+
+
+@needs_root
+@pytest.mark.root
+async def test_a_certificate_is_moved_to_the_home_by_its_user(make, someone, tmp_path):
+    made = certificates.prepare(tmp_path)
+    given = {"internal_certs_location": str(tmp_path), "internal_trust_bundles": dict(made.trust_bundles)}
+    spawner = make(LocalProcessSpawner, name=someone, server="gpu", **given)
+    created = spawner.create_certs()
+    key = Path(created["keyfile"]).read_bytes()
+    moved = await spawner.move_certs(created)
+    home = Path(pwd.getpwnam(someone).pw_dir)
+    assert all(Path(path).is_relative_to(home / ".jupyterhub" / "jupyterhub-certs") for path in moved.values())
+    for path in map(Path, moved.values()):
+        assert path.owner() == someone and path.stat().st_mode & 0o777 == 0o600
+    assert Path(moved["keyfile"]).read_bytes() == key and not Path(created["keyfile"]).exists()
+
+    shutil.rmtree(home / ".jupyterhub")
+    (home / ".jupyterhub").symlink_to("/etc")
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        await spawner.move_certs(spawner.create_certs())
+    assert not Path("/etc/jupyterhub-certs").exists(), "root follows no link of a user's"
 
 
 @needs_root
