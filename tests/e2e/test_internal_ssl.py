@@ -1,6 +1,6 @@
 """``internal_ssl``: hub, proxy, servers and services show each other certificates, and refuse whoever has none.
 
-Real parts all the way. ORIGINAL=/path/to/its/venv adds its server, its hub on our files, and its proxy from the PATH.
+Real parts all the way. With the original on either side: tests/plugins/test_plugins_singleuser.py.
 """
 
 from __future__ import annotations
@@ -169,3 +169,17 @@ def test_a_hub_that_comes_back_goes_on_with_proxy_and_servers(hub: Hub, ada: str
     assert (hub.folder / "jupyterhub-proxy.pid").read_text() == proxy
     assert {path: path.read_bytes() for path in before} == before
     assert httpx.get(f"{hub.url}user/ada/api", timeout=30).status_code == 200
+
+
+def test_what_has_a_socket_speaks_no_tls_on_it_and_the_rest_does(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub()
+    quoted = str(hub.folder).replace("/", "%2F")
+    hub.extra_config = CONFIG + (
+        f"c.JupyterHub.hub_bind_url = c.JupyterHub.hub_connect_url = 'http+unix://{quoted}%2Fhub.sock'\n"
+        f"c.ConfigurableHTTPProxy.api_url = 'http+unix://{quoted}%2Fapi.sock'\n"
+    )
+    hub.start()
+    assert started(hub, "ada").startswith("https://127.0.0.1:")
+    with Visitor(hub) as visitor:
+        visitor.log_in("ada", PASSWORD)
+        assert visitor.visit("user/ada/").status_code == 200

@@ -197,3 +197,25 @@ def test_a_server_ends_when_the_hub_says_so(hub: Hub) -> None:
     wait_until(lambda: not hub.server("ada", "notebook"), what="the end of the server")
     assert by_token(hub, hub.token, "notebook").status_code != 200
     assert is_ready(hub, "lab")
+
+
+def test_certificates_are_taken_over_from_the_original_and_given_back(originals: None, tmp_path: Path) -> None:
+    """One directory, database and configuration: the original's hub, ours, the original's again."""
+    config = INTERNAL_SSL + (
+        f"c.ConfigurableHTTPProxy.command = ['{OURS}/jupyterhub-proxy']\n"
+        f"c.Spawner.cmd = ['{OURS}/jupyterhub-singleuser']\n"
+    )
+    authorities: set[bytes] = set()
+    for hub_bin in (SIX, OURS, SIX):
+        hub = Hub(tmp_path / "hub", extra_config=config, bin=hub_bin).start()
+        try:
+            hub.api("POST", "users/ada")
+            hub.api("POST", "users/ada/server")
+            wait_until(lambda: is_ready(hub, ""), within_s=60, what=hub.log[-4000:])  # noqa: B023
+            with Visitor(hub) as ada:
+                ada.log_in("ada", PASSWORD)
+                assert ada.visit("user/ada/").status_code == 200
+            authorities.add((hub.folder / "internal-ssl/hub-ca/hub-ca.crt").read_bytes())
+        finally:
+            hub.stop()
+    assert len(authorities) == 1
