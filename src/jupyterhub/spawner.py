@@ -20,6 +20,7 @@ import pwd
 import random
 import shlex
 import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -62,7 +63,7 @@ from .localproc.newborn import Start
 from .objects import Server
 from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
 from .spawners.gate import start_behind_gate
-from .spawners.processes import ProcessId, become, do_as, read_stat, reap
+from .spawners.processes import ProcessId, become, read_stat, reap
 from .traitlets import ByteSpecification, Command
 from .traitlets import Callable as CallableTrait
 from .utils import (
@@ -76,6 +77,13 @@ from .utils import (
     url_escape_path,
     url_path_join,
 )
+
+#: puts the variables of ``create_certs``' names into files of a folder that nobody else may enter
+WRITE_CERTIFICATES = """
+set -eu; umask 077; mkdir -p "$1"
+put() { printf %s "$2" >"$1.new"; mv -f "$1.new" "$1"; }
+put "$2" "$keyfile"; put "$3" "$certfile"; put "$4" "$cafile"
+"""
 
 __all__ = ["LocalProcessSpawner", "SimpleLocalProcessSpawner", "SpawnException", "Spawner", "set_user_setuid"]
 
@@ -826,15 +834,6 @@ class Spawner(LoggingConfigurable):
             return False
 
 
-def _write_files(folder: str, contents: Mapping[str, bytes]) -> None:
-    """Put files in a folder that nobody else may enter."""
-    os.umask(0o077)
-    os.makedirs(folder, exist_ok=True)
-    for path, content in contents.items():
-        Path(path + ".new").write_bytes(content)
-        os.replace(path + ".new", path)
-
-
 def set_user_setuid(username: str, chdir: bool = True) -> Callable[[], None]:
     """Make a ``preexec_fn`` that turns the new process into a system user (see ``spawners/processes.py``); KeyError."""
     return become(username, chdir=chdir)
@@ -945,19 +944,44 @@ class LocalProcessSpawner(Spawner):
         home, own = pwd.getpwnam(self.user.name).pw_dir, os.path.basename(os.path.dirname(paths["keyfile"]))
         folder = os.path.join(home, ".jupyterhub", "jupyterhub-certs", own)
         moved = {kind: os.path.join(folder, os.path.basename(path)) for kind, path in paths.items()}
-
-        def move() -> None:
-            contents = {moved[kind]: Path(path).read_bytes() for kind, path in paths.items()}
-            do_as(self.user.name, lambda: _write_files(folder, contents))
-            os.unlink(paths["keyfile"])
-
+        command = ["/bin/sh", "-c", WRITE_CERTIFICATES, "sh", folder]
+        command += [moved[kind] for kind in ("keyfile", "certfile", "cafile")]
+        env = {"PATH": os.defpath}
+        for kind, path in paths.items():
+            env[kind] = await asyncio.to_thread(Path(path).read_text)
         try:
-            await asyncio.to_thread(move)
-        except SubprocessError as error:
+            status = await self._run_as_user(command, env)
+        except (SubprocessError, TimeoutError):
+            status = -1
+        if status != 0:
             raise RuntimeError(
                 f"The certificate of the server cannot be written to {folder}, as the user {self.user.name}"
-            ) from error
+            )
+        os.unlink(paths["keyfile"])
         return moved
+
+    async def _run_as_user(self, command: Sequence[str], env: Mapping[str, str]) -> int:
+        """Run a short program as the user; give its exit status."""
+        if not self._is_brokered:
+            done = await asyncio.to_thread(
+                subprocess.run, command, env=env, stdin=DEVNULL, timeout=30, preexec_fn=become(self.user.name)
+            )
+            return int(done.returncode)
+        start = Start(
+            argv=tuple(command), env=env, directory=None, umask=0o077, limits=present_limits(), may_gain_rights=False
+        )
+        try:
+            waiting = await self._broker.start(start, user=self.user.name)
+        except (Refused, Unavailable) as error:
+            raise self._cannot_become() from error
+        try:
+            process = ProcessId.of(waiting.pid)
+            await waiting.let_go()
+        finally:
+            waiting.close()
+        if process is None or not await process.wait_gone(within_s=30):
+            raise TimeoutError
+        return await exit_status(self._broker, process) or 0
 
     # -- state
 

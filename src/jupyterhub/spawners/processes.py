@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -265,22 +263,3 @@ def become(username: str, *, chdir: bool = True) -> Callable[[], None]:
             raise
 
     return change_or_say_why_not
-
-
-def do_as(username: str, work: Callable[[], None], *, within_s: float = 30) -> None:
-    """Run ``work`` as a user, in a process of its own, and wait for it. SubprocessError if it raises; it blocks."""
-    become_user = become(username)
-
-    def child() -> None:
-        become_user()
-        work()
-        os._exit(0)
-
-    # nothing is executed: the child ends where another one would begin
-    process = subprocess.Popen([sys.executable], stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=child)
-    try:
-        process.wait(within_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise
