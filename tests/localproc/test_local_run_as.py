@@ -187,3 +187,26 @@ def test_the_command_says_what_it_needs() -> None:
 
     assert "say where to listen" in said()
     assert "no-such-user" in said("--socket", "/tmp/x.sock", "--allow-user", "no-such-user")
+
+
+def test_with_internal_ssl_each_server_has_its_certificate_in_its_home(
+    house: House, system_users: dict[str, str]
+) -> None:
+    house.hub.extra_config += (
+        "\nc.JupyterHub.internal_ssl = True"
+        '\nc.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")\n'
+    )
+    house.hub.start()
+    name, password = next(iter(system_users.items()))
+    house.log_in(name, password)
+    house.start(name)
+    assert house.get(name, "api/contents").status_code == 200
+    folder = Path(pwd.getpwnam(name).pw_dir) / ".jupyterhub" / "jupyterhub-certs" / f"user-{name}"
+    assert {path.name for path in folder.iterdir()} == {
+        f"user-{name}.key",
+        f"user-{name}.crt",
+        "notebooks-ca_trust.crt",
+    }
+    assert {(path.owner(), path.stat().st_mode & 0o777) for path in folder.iterdir()} == {(name, 0o600)}
+    assert (house.hub.folder / "internal-ssl/hub-ca/hub-ca.key").owner() == NAME
+    house.stop(name)
