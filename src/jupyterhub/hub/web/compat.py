@@ -356,8 +356,7 @@ class BaseHandler(HubHandler):
     def render_template(self, name: str, sync: bool = False, **namespace: Any) -> Coroutine[Any, Any, str] | str:
         """Give a page as text: to be awaited, unless ``sync``."""
         if sync:
-            text: str = self.house.templates.render_sync([name], **{**self.page_namespace(), **namespace})
-            return text
+            return self.rendered_sync(name, **namespace)
         return self.rendered(name, **namespace)
 
     def get_template(self, name: str, sync: bool = False) -> Any:

@@ -12,6 +12,7 @@ import html
 import json
 import logging
 import re
+import secrets
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from jupyterhub.words.errors import Denied, HubError
 from jupyterhub.words.models import Json, User
 from jupyterhub.words.version import __version__
 
-from . import cookies, next_url, xsrf
+from . import cookies, next_url, page_policy, xsrf
 from .access_log import scrub_url
 from .errors import ErrorAnswer, XsrfRefused, log_text_of, status_of
 
@@ -76,6 +77,7 @@ class HubHandler(RequestHandler):
 
     _is_prepared = False
     _xsrf_token_text: str | None = None
+    _csp_nonce: str | None = None
     _services: tuple[ServiceLink, ...] = ()
     _current_user: Any = None
     _default_server_is_active = False
@@ -436,6 +438,23 @@ class HubHandler(RequestHandler):
         for name, value in settings.headers.items():
             self.set_header(name, value)
 
+    @property
+    def csp_nonce(self) -> str:
+        """What the inline scripts of this page carry to be run, ``nonce="…"``: nobody can know it beforehand."""
+        if self._csp_nonce is None:
+            self._csp_nonce = secrets.token_urlsafe(16)
+        return self._csp_nonce
+
+    def _restrict_page(self, template: str, namespace: dict[str, Any]) -> None:
+        """Put a page under the strict policy if all on it is ours, or the deployment says that it may."""
+        configured = {name.lower() for name in self.hub_settings.headers}
+        if "content-security-policy" in configured or not page_policy.applies(
+            self.house.templates, template, namespace
+        ):
+            return
+        strict = page_policy.directives(self.csp_nonce)
+        self.set_header("Content-Security-Policy", f"{self.content_security_policy}; {strict}")
+
     def prefers_json(self) -> bool:
         """Say whether the client would rather have JSON than HTML."""
         accepted = get_accepted_mimetype(self.request.headers.get("Accept", ""), ["text/html", "application/json"])
@@ -449,7 +468,16 @@ class HubHandler(RequestHandler):
 
     async def rendered(self, template: str, **namespace: Any) -> str:
         await self._look_at_services()
-        html_text: str = await self.house.templates.render(template, **{**self.page_namespace(), **namespace})
+        namespace = {**self.page_namespace(), **namespace}
+        self._restrict_page(template, namespace)
+        html_text: str = await self.house.templates.render(template, **namespace)
+        return html_text
+
+    def rendered_sync(self, template: str, **namespace: Any) -> str:
+        """Render a page outside a coroutine; the services in its navigation bar are not looked for."""
+        namespace = {**self.page_namespace(), **namespace}
+        self._restrict_page(template, namespace)
+        html_text: str = self.house.templates.render_sync(template, **namespace)
         return html_text
 
     def page_namespace(self) -> dict[str, Any]:
@@ -469,6 +497,8 @@ class HubHandler(RequestHandler):
             "expanded_scopes": set() if requester is None else set(requester.scopes.raw),
             "xsrf": token,
             "xsrf_token": token,
+            "csp_nonce": self.csp_nonce,
+            "page_path": self.request.path,
         }
 
     async def _look_at_services(self) -> None:
@@ -541,11 +571,8 @@ class HubHandler(RequestHandler):
 
     def _error_page(self, answer: ErrorAnswer, error: BaseException | None) -> str:
         try:
-            page: str = self.house.templates.render_sync(
-                [f"{answer.status}.html", "error.html"],
-                **{**self.page_namespace(), **self.error_namespace(answer, error)},
-            )
-            return page
+            name = self.house.templates.first_of(f"{answer.status}.html", "error.html")
+            return self.rendered_sync(name, **self.error_namespace(answer, error))
         except Exception:
             # A deployment's own template may be what is broken.
             self.log.exception("the error page could not be rendered")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template, TemplateNotFound
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, TemplateNotFound, meta
+from markupsafe import Markup
 
 HERE = Path(__file__).parent
 PACKAGED_TEMPLATES = HERE / "templates"
@@ -38,6 +41,12 @@ class StaticFiles:
         version = self._hashes[path]
         return f"{url}?v={version}" if version else url
 
+    @cached_property
+    def import_map(self) -> Markup:
+        """The import map of our modules: what they import of each other is found at its address with the hash too."""
+        modules = sorted(file.relative_to(self._folder).as_posix() for file in (self._folder / "js").glob("**/*.js"))
+        return Markup(json.dumps({"imports": {self._prefix + path: self.url(path) for path in modules}}))
+
 
 class Templates:
     """Renders the templates of one hub."""
@@ -53,35 +62,57 @@ class Templates:
         packaged = FileSystemLoader(PACKAGED_TEMPLATES)
         own = [FileSystemLoader(path) for path in template_paths if Path(path) != PACKAGED_TEMPLATES]
         loader = ChoiceLoader([PrefixLoader({"templates": packaged}, "/"), *own, packaged])
-        settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, **(options or {})}
+        given = dict(options or {})
+        extensions = ["jinja2.ext.i18n", *given.pop("extensions", ())]
+        settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, **given, "extensions": extensions}
         #: for pages; ``environment_sync`` is for error pages, which tornado renders outside a coroutine
         self.environment = Environment(loader=loader, enable_async=True, **settings)
         self.environment_sync = Environment(loader=loader, **settings)
+        for environment in (self.environment, self.environment_sync):
+            environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
         self.static = static
         self.template_vars = dict(template_vars or {})
+        self._packaged: dict[str, bool] = {}
 
     async def render(self, name: str, **namespace: Any) -> str:
         """Render a page template."""
         return await self.environment.get_template(name).render_async(self._filled(namespace))
 
-    def render_sync(self, names: list[str], **namespace: Any) -> str:
-        """Render the first of these templates that exists."""
-        return self._first(names).render(self._filled(namespace))
+    def render_sync(self, name: str, **namespace: Any) -> str:
+        """Render a template outside a coroutine."""
+        return self.environment_sync.get_template(name).render(self._filled(namespace))
 
     async def render_text(self, source: str, **namespace: Any) -> str:
         """Render a template given as text: ``Authenticator.custom_html`` (pages.md §7)."""
         return await self.environment.from_string(source).render_async(self._filled(namespace))
 
-    def _first(self, names: list[str]) -> Template:
-        for name in names[:-1]:
-            try:
-                return self.environment_sync.get_template(name)
-            except TemplateNotFound:
-                continue
-        return self.environment_sync.get_template(names[-1])
+    def first_of(self, name: str, otherwise: str) -> str:
+        """Give the name of the first template that exists."""
+        try:
+            self.environment_sync.get_template(name)
+        except TemplateNotFound:
+            return otherwise
+        return name
+
+    def is_packaged(self, name: str) -> bool:
+        """Say whether a template and all that it extends and includes are ours, none a deployment's."""
+        if name not in self._packaged:
+            # set before the answer is known: templates may include each other
+            self._packaged[name] = True
+            self._packaged[name] = self._is_packaged(name)
+        return self._packaged[name]
+
+    def _is_packaged(self, name: str) -> bool:
+        environment = self.environment_sync
+        assert environment.loader is not None
+        source, file, _ = environment.loader.get_source(environment, name)
+        if file is None or PACKAGED_TEMPLATES not in Path(file).parents:
+            return False
+        referenced = meta.find_referenced_templates(environment.parse(source))
+        return all(other is not None and self.is_packaged(other) for other in referenced)
 
     def _filled(self, namespace: dict[str, Any]) -> dict[str, Any]:
         """Add ``static_url`` and the deployment's ``template_vars``; those that are functions are given the user."""
         user = namespace.get("user")
         given = {name: value(user) if inspect.isroutine(value) else value for name, value in self.template_vars.items()}
-        return {"static_url": self.static.url, **given, **namespace}
+        return {"static_url": self.static.url, "import_map": self.static.import_map, **given, **namespace}

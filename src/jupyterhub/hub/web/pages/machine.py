@@ -32,9 +32,8 @@ class ProxyErrorHandler(HubHandler):
                 f'<a href="{self.house.settings.hub_prefix}home">from the hub</a></p>'
             )
         self.finish(
-            self.house.templates.render_sync(
-                [f"{code}.html", "error.html"],
-                **self.page_namespace(),
+            self.rendered_sync(
+                self.house.templates.first_of(f"{code}.html", "error.html"),
                 status_code=code,
                 status_message=http.client.responses.get(code, "Unknown HTTP Error"),
                 message=message,

@@ -1,4 +1,6 @@
 // The hub's REST API for its own pages.
+import { t } from "./ui.js";
+
 const data = window.jhdata;
 
 export class ApiError extends Error {
@@ -18,7 +20,7 @@ export async function api(method, path, body) {
   try {
     response = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch {
-    throw new ApiError(0, "The hub does not answer. Check your connection and try again.");
+    throw new ApiError(0, t("The hub does not answer. Check your connection and try again."));
   }
   const text = await response.text();
   let answer = null;
@@ -37,7 +39,4 @@ export function serverPath(user, server) {
   return server ? `${base}/servers/${escapeName(server)}` : `${base}/server`;
 }
 
-export function show(element, text) {
-  element.textContent = text;
-  element.hidden = !text;
-}
+export { show } from "./ui.js";

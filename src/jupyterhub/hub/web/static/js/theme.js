@@ -12,7 +12,11 @@
     function isDark() {
       return (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
     }
-    function label() { button.textContent = isDark() ? "Light" : "Dark"; button.setAttribute("aria-label", button.textContent + " theme"); }
+    function label() {
+      var text = isDark() ? button.dataset.light || "Light theme" : button.dataset.dark || "Dark theme";
+      button.setAttribute("aria-label", text);
+      button.title = text;
+    }
     label();
     button.addEventListener("click", function () {
       var next = isDark() ? "light" : "dark";
