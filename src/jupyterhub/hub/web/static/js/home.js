@@ -1,55 +1,71 @@
-// The home page: stop, add and delete servers without leaving it.
-import { api, serverPath, show } from "./api.js";
+// The home page: stop, add, delete and share servers without leaving it.
+import { ApiError, api, escapeName, serverPath } from "./api.js";
+import { confirmed, copy, during, show, t } from "./ui.js";
 
 const user = window.jhdata.user;
 const message = document.getElementById("home-message");
+const rows = [...document.querySelectorAll(".server[data-state]")];
 
-async function during(button, label, work) {
-  const before = button.textContent;
-  button.disabled = true;
-  button.textContent = label;
-  show(message, "");
+/** The states of all servers as the page has written them, from the API: name → "True None". */
+async function states() {
+  const model = await api("GET", `users/${escapeName(user)}`);
+  return new Map(Object.values(model.servers || {}).map((s) => [s.name, `${s.ready ? "True" : "False"} ${s.pending || "None"}`]));
+}
+
+/** Show the page anew once any server is in another state than on it. */
+async function look() {
   try {
-    await work();
+    const now = await states();
+    if (rows.some((row) => (now.get(row.dataset.serverName) || "False None") !== row.dataset.state)) window.location.reload();
   } catch (error) {
-    button.disabled = false;
-    button.textContent = before;
-    show(message, error.message);
+    if (error instanceof ApiError && error.status === 403) window.location.reload();
   }
 }
+
+const isPending = rows.some((row) => !row.dataset.state.endsWith(" None"));
+setInterval(() => { if (!document.hidden) look(); }, isPending ? 2000 : 15_000);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
 
 /** Ask until the server has stopped: the hub answers before a slow stop is over. */
 async function untilStopped(name) {
-  for (;;) {
-    const model = await api("GET", `users/${encodeURIComponent(user)}`);
-    if (!model.servers || !(name in model.servers)) return;
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
+  while ((await states()).has(name)) await new Promise((resolve) => setTimeout(resolve, 1000));
 }
 
-document.getElementById("stop")?.addEventListener("click", (event) =>
-  during(event.currentTarget, "Stopping…", async () => {
-    await api("DELETE", serverPath(user, ""));
-    await untilStopped("");
-    window.location.reload();
-  }),
-);
-
-for (const row of document.querySelectorAll(".home-server-row[data-server-name]")) {
+for (const row of rows) {
   const name = row.dataset.serverName;
   row.querySelector(".stop-server")?.addEventListener("click", (event) =>
-    during(event.currentTarget, "Stopping…", async () => {
+    during(event.currentTarget, t("Stopping…"), async () => {
       await api("DELETE", serverPath(user, name));
       await untilStopped(name);
       window.location.reload();
-    }),
+    }, message),
   );
-  row.querySelector(".delete-server")?.addEventListener("click", (event) => {
-    if (!window.confirm(`Delete the server “${name}”? Its files are not touched.`)) return;
-    during(event.currentTarget, "Deleting…", async () => {
+  row.querySelector(".copy-link")?.addEventListener("click", (event) => {
+    copy(new URL(event.currentTarget.dataset.url, window.location.href).href, row.querySelector("summary"));
+  });
+  row.querySelector(".share-server")?.addEventListener("click", async () => {
+    const { share } = await import("./share.js");
+    share(user, name, row.querySelector("h2, h3").firstChild.textContent.trim());
+  });
+  row.querySelector(".delete-server")?.addEventListener("click", async (event) => {
+    const button = event.currentTarget;
+    if (!(await confirmed(t("Delete the server “{name}”?", { name }), t("Its files are not touched. This cannot be undone."), t("Delete")))) return;
+    during(button, t("Deleting…"), async () => {
       await api("DELETE", serverPath(user, name), { remove: true });
+      window.location.reload();
+    }, message);
+  });
+}
+
+for (const row of document.querySelectorAll(".shared-row")) {
+  row.querySelector(".leave-share")?.addEventListener("click", async (event) => {
+    const { owner, serverName } = row.dataset;
+    const button = event.currentTarget;
+    if (!(await confirmed(t("Give up {owner}’s server?", { owner }), t("You will need a new invitation to use it again."), t("Give up")))) return;
+    during(button, t("Giving up…"), async () => {
+      await api("DELETE", `users/${escapeName(user)}/shared/${escapeName(owner)}/${escapeName(serverName)}`);
       row.remove();
-    });
+    }, message);
   });
 }
 
@@ -64,14 +80,14 @@ const add = document.querySelector(".new-server-btn");
 add?.addEventListener("click", () => {
   const label = input.value.trim().replace(/\s+/g, " ");
   if (!label) {
-    show(message, "Give the new server a name.");
+    show(message, t("Give the new server a name."));
     input.focus();
     return;
   }
-  during(add, "Adding…", async () => {
+  during(add, t("Adding…"), async () => {
     await api("PUT", serverPath(user, slug(label)), { display_name: label });
-    window.location.href = `${window.jhdata.base_url}spawn/${encodeURIComponent(user)}/${slug(label)}`;
-  });
+    window.location.href = `${window.jhdata.base_url}spawn/${escapeName(user)}/${slug(label)}`;
+  }, message);
 });
 input?.addEventListener("keydown", (event) => {
   if (event.key === "Enter") add.click();

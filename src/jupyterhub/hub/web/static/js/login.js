@@ -6,7 +6,7 @@ form?.addEventListener("submit", () => {
   const button = document.getElementById("login_submit");
   if (button) {
     button.disabled = true;
-    button.textContent = "Signing in…";
+    button.textContent = button.dataset.busy || button.textContent;
   }
 });
 window.addEventListener("pageshow", (event) => {
