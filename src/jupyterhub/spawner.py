@@ -61,6 +61,7 @@ from .localproc.client import (
 from .localproc.identity import enter
 from .localproc.newborn import Start
 from .objects import Server
+from .spawners import profiles
 from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
 from .spawners.gate import start_behind_gate
 from .spawners.processes import ProcessId, become, read_stat, reap
@@ -274,6 +275,18 @@ class Spawner(LoggingConfigurable):
         [Unicode(), CallableTrait()],
         help="""HTML of form fields that people fill in before their server starts, or a function of the spawner that
         gives it (also a coroutine). Empty: no form.""",
+    ).tag(config=True)
+    profile_list = Union(
+        [List(Dict()), CallableTrait()],
+        help="""Kinds of servers that people choose from before theirs starts: a list, or a function of the spawner that
+        gives it (also a coroutine). Each is a dict with `display_name`, and maybe `description`, `slug` (its name in
+        links: `?opt-profile=slug`), `default`, `spawner_override` (attributes of the spawner and their values; a value
+        may be a function of the spawner) and `profile_options`: further questions, a dict of name to a dict with
+        `display_name`, `description` and either `choices` (name to `display_name`, `default`, `spawner_override`) or,
+        for a text, `attribute` (what it sets), `default`, `pattern` (a regular expression) and `message` (what is said
+        where the text does not match). What somebody chose is chosen again the next time.
+
+        A spawner with an options form, or a `profile_list` of its own such as KubeSpawner's, does not use this.""",
     ).tag(config=True)
     options_from_form = Union(
         [CallableTrait(), Unicode()],
@@ -600,7 +613,27 @@ class Spawner(LoggingConfigurable):
         form = self.options_form
         if callable(form):
             form = await maybe_future(form(self))
+        if not form and (offered := await self._profiles()):
+            form = profiles.form(offered, self.user_options)
         return form or ""
+
+    async def _profiles(self) -> list[profiles.Profile]:
+        """Give the profiles that are offered for this server; none where a subclass has its own idea of them."""
+        if self.options_form or not _is_ours(self.traits()["profile_list"]):
+            return []
+        configured = self.profile_list
+        if callable(configured):
+            configured = await maybe_future(configured(self))
+        return profiles.read(configured or [])
+
+    @validate("profile_list")
+    def _check_profile_list(self, proposal: AnyType) -> AnyType:
+        if not callable(proposal["value"]) and _is_ours(proposal["trait"]):
+            try:
+                profiles.read(proposal["value"])
+            except ValueError as error:
+                raise TraitError(f"Spawner.profile_list: {error}") from error
+        return proposal["value"]
 
     def run_options_from_form(self, form_data: dict[str, AnyType]) -> AnyType:
         """Call ``options_from_form``, with the spawner if it takes one; may give something to await."""
@@ -609,7 +642,13 @@ class Spawner(LoggingConfigurable):
             takes_spawner = "spawner" in inspect.signature(function).parameters
         except (TypeError, ValueError):
             takes_spawner = False
+        if function == self._passthrough_options_from_form and self.profile_list:
+            return self._options_of_profile(form_data)
         return function(form_data, spawner=self) if takes_spawner else function(form_data)
+
+    async def _options_of_profile(self, form_data: dict[str, AnyType]) -> dict[str, AnyType]:
+        offered = await self._profiles()
+        return dict(profiles.options_from_form(offered, form_data)) if offered else form_data
 
     def options_from_query(self, query_data: dict[str, AnyType]) -> AnyType:
         """Turn the query of a spawn URL (a dict of lists of strings) into ``user_options``; as a form by default."""
@@ -629,8 +668,21 @@ class Spawner(LoggingConfigurable):
 
     def run_apply_user_options(self, user_options: dict[str, AnyType] | None = None) -> AnyType:
         """Let ``user_options`` change this spawner; may give something to await. An exception: they are wrong."""
-        how = self.apply_user_options
         options = self.user_options if user_options is None else user_options
+        return self._apply_profile_and_options(options) if self.profile_list else self._apply_options(options)
+
+    async def _apply_profile_and_options(self, options: dict[str, AnyType]) -> None:
+        """Apply what follows from the profile, then what the deployment does with the options beyond it."""
+        if offered := await self._profiles():
+            for attribute, value, is_text in list(profiles.overrides(offered, options)):
+                if is_text:
+                    self._set_from_text(attribute, value)
+                else:
+                    self._override(attribute, value(self) if callable(value) else value, "profile_list")
+        await maybe_future(self._apply_options(options))
+
+    def _apply_options(self, options: dict[str, AnyType]) -> AnyType:
+        how = self.apply_user_options
         if not how:
             return None
         if callable(how):
@@ -677,9 +729,9 @@ class Spawner(LoggingConfigurable):
             for attribute, value in override["spawner_override"].items():
                 self._override(attribute, value(self) if callable(value) else value)
 
-    def _override(self, attribute: str, value: AnyType) -> None:
+    def _override(self, attribute: str, value: AnyType, setting: str = "group_overrides") -> None:
         if not hasattr(self, attribute):
-            self.log.warning("group_overrides sets %s, which %s does not have", attribute, type(self).__name__)
+            self.log.warning("%s sets %s, which %s does not have", setting, attribute, type(self).__name__)
         current = getattr(self, attribute, None)
         if isinstance(value, Mapping) and isinstance(current, dict):
             # a copy: the value that all spawners share comes from the configuration
@@ -1415,3 +1467,7 @@ class SimpleLocalProcessSpawner(LocalProcessSpawner):
 
     def _directory(self) -> str | None:
         return self.home_dir
+
+def _is_ours(trait: AnyType) -> bool:
+    """Say whether a trait is Spawner's own: plugins may have another of the same name."""
+    return trait.this_class is Spawner

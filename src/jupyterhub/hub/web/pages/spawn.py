@@ -14,6 +14,7 @@ from jupyterhub.hub.servers.failures import judge
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.hub.web.errors import status_of
 from jupyterhub.hub.web.handler import HubHandler
+from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import HubError, NotFound, SpawnFailed
 from jupyterhub.words.models import Failure, Json, Phase, Server, User
 from jupyterhub.words.names import ServerKey, escape_user
@@ -100,9 +101,9 @@ class SpawnHandler(_ServerPage):
             self.log.warning("%s: the form was refused: %s", key, error)
             # a plain exception is the spawner's way to say that a field is wrong: the form comes back as it is
             self.set_status(getattr(error, "status_code", 200))
-            await self._render_form(user, key, _shown(error))
+            await self._render_form(user, key, error, form_data=form)
             return
-        await self._start(user, key, options, form_on_failure=True)
+        await self._start(user, key, options, form_data=form)
 
     async def _existing(self, key: ServerKey) -> Server | None:
         server = await self.house.servers.find(key)
@@ -119,17 +120,21 @@ class SpawnHandler(_ServerPage):
             named.check_display_name(self.get_argument("display_name", None))
 
     async def _options_of_query(self, key: ServerKey) -> dict[str, Json] | None:
-        """The options in the address, None if there are none; once one has the prefix ``opt-``, only those count."""
+        """The options in the address, None if there are none."""
+        chosen = self._query_options()
+        if "" in chosen:
+            raise HTTPError(422, "An option needs a name: opt-NAME=value")
+        return await self.house.servers.options_from_query(key, chosen, handler=self) if chosen else None
+
+    def _query_options(self) -> dict[str, list[str]]:
+        """Read them as they are written; once one has the prefix ``opt-``, only those count."""
         query: dict[str, list[str]] = {
             name: [value.decode("utf8", "replace") for value in values]
             for name, values in self.request.query_arguments.items()
             if name not in _OWN_ARGUMENTS
         }
         prefixed = {name[len(_OPTION) :]: values for name, values in query.items() if name.startswith(_OPTION)}
-        if "" in prefixed:
-            raise HTTPError(422, "An option needs a name: opt-NAME=value")
-        chosen = prefixed or query
-        return await self.house.servers.options_from_query(key, chosen, handler=self) if chosen else None
+        return prefixed or query
 
     async def _has_form(self, user: User, key: ServerKey) -> bool:
         """Show the options form if this spawner has one."""
@@ -142,11 +147,23 @@ class SpawnHandler(_ServerPage):
         form = await self.house.servers.options_form(key, handler=self)
         self.set_status(getattr(error, "status_code", 500))
         if form:
-            await self._render_form(user, key, _shown(error), form=form)
+            await self._render_form(user, key, error, form=form)
         else:
             raise error
 
-    async def _render_form(self, user: User, key: ServerKey, error: str = "", *, form: str | None = None) -> None:
+    async def _render_form(
+        self,
+        user: User,
+        key: ServerKey,
+        error: BaseException | None = None,
+        *,
+        form: str | None = None,
+        form_data: dict[str, list[Any]] | None = None,
+    ) -> None:
+        """Show the form. After an error it has again what was typed: ``form_data``, or the options of the address.
+
+        Errors with ``jupyterhub_fields``, a dict of field to text, are shown beside these fields too.
+        """
         if form is None:
             form = await self.house.servers.options_form(key, handler=self)
         action = self._with_arguments(self.spawn_url(key), own=True, xsrf=self.xsrf_token_text)
@@ -155,19 +172,26 @@ class SpawnHandler(_ServerPage):
             for_user=self.house.views.user(user),
             spawner=await self.house.servers.describe(key),
             spawner_options_form=form,
-            error_message=error,
-            html_error_message="",
+            error_message="" if error is None else _shown(error),
+            html_error_message=str(getattr(error, "jupyterhub_html_message", "") or ""),
+            field_errors=_field_errors(error),
+            submitted=None if error is None else _typed(form_data if form_data is not None else self._query_options()),
             url=action,
             auth_state=await self.auth_state(),
         )
 
     async def _start(
-        self, user: User, key: ServerKey, options: dict[str, Json] | None, *, form_on_failure: bool = False
+        self,
+        user: User,
+        key: ServerKey,
+        options: dict[str, Json] | None,
+        *,
+        form_data: dict[str, list[Any]] | None = None,
     ) -> None:
         """Start, wait a moment for it to fail at once, and lead on to the pending page."""
         try:
             await self.refresh_before_spawn(user)
-            server = await self.house.servers.start(
+            await self.house.servers.start(
                 key,
                 display_name=self.get_argument("display_name", None),
                 user_options=options,
@@ -175,13 +199,10 @@ class SpawnHandler(_ServerPage):
                 wait_s=FIRST_WAIT_S,
             )
         except (HubError, HTTPError) as error:
-            if not form_on_failure:
+            if form_data is None:
                 raise
             self.set_status(status_of(error).status)
-            await self._render_form(user, key, _shown(error))
-            return
-        if server.is_ready and not self.request.arguments.get("next"):
-            self.redirect(self._with_arguments(self.pending_url(key)))
+            await self._render_form(user, key, error, form_data=form_data)
             return
         self.redirect(self._with_arguments(self.pending_url(key)))
 
@@ -228,6 +249,7 @@ class SpawnPendingHandler(_ServerPage):
         await self.render_page(
             "spawn_pending.html",
             progress_url=f"{progress}?{urlencode({'_xsrf': self.xsrf_token_text})}",
+            elapsed_s=max(0, round((utcnow() - server.started).total_seconds())) if server.started else 0,
             spawner_stop_url=progress.removeprefix(self.house.settings.hub_prefix + "api/").removesuffix("/progress"),
             spawn_url=self._spawn_url_with_next(key),
             **common,
@@ -267,3 +289,14 @@ def _shown(error: BaseException) -> str:
         return (error.public_message or str(error)) if isinstance(error, SpawnFailed) else str(error)
     failure = judge(error).failure
     return failure.public_message or failure.message
+
+
+def _typed(form_data: dict[str, list[Any]]) -> dict[str, list[str]]:
+    """What can be put back into the form: all but files, which a page cannot choose."""
+    texts = {name: [value for value in values if isinstance(value, str)] for name, values in form_data.items()}
+    return {name: values for name, values in texts.items() if values}
+
+
+def _field_errors(error: BaseException | None) -> dict[str, str]:
+    fields = getattr(error, "jupyterhub_fields", None)
+    return {str(name): str(text) for name, text in fields.items()} if isinstance(fields, dict) else {}

@@ -97,7 +97,7 @@ export async function share(owner, server, shown) {
   });
 
   const closed = dialog({
-    title: t("Share {name}", { name: shown }),
+    title: server ? t("Share {name}", { name: shown }) : t("Share your server"),
     large: true,
     body: [
       make("p", { class: "muted", text: t("Others can open the server and do there all that you can, with your files.") }),

@@ -34,7 +34,7 @@ export function relative(date, now = Date.now()) {
   const seconds = (date.getTime() - now) / 1000;
   const words = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   for (const [unit, size] of UNITS) {
-    if (Math.abs(seconds) >= size) return words.format(Math.trunc(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return words.format(Math.round(seconds / size), unit);
   }
   return seconds > 0 ? t("in a moment") : t("just now");
 }
