@@ -43,6 +43,9 @@ CLASSES = [
 #: (class that defines it, trait) → why ours differs on purpose
 ON_PURPOSE = {
     ("Server", "orm_server"): "Any instead of an Instance of the ORM's class: the contracts import no database",
+    ("Spawner", "profile_list"): "profiles for any spawner are ours",
+    ("LocalProcessSpawner", "profile_list"): "inherited",
+    ("SimpleLocalProcessSpawner", "profile_list"): "inherited",
     ("CryptKeeper", "n_threads"): "depends on the machine",
 }
 #: settings that are ours: docs/local-servers.md

@@ -196,6 +196,11 @@ class Tokens:
         """Remove the tokens that a browser session gave to servers and services; give how many."""
         return await self._delete(_tokens.c.user_id == user_id, _tokens.c.session_id == session_id)
 
+    async def delete_of_other_sessions(self, user_id: int, session_id: str | None) -> int:
+        """Remove the tokens that all browser sessions but this one gave to servers and services; give how many."""
+        others = _tokens.c.session_id.is_distinct_from(session_id)
+        return await self._delete(_tokens.c.user_id == user_id, _tokens.c.session_id.is_not(None), others)
+
     async def delete_with_note(
         self, owner_kind: OwnerKind, owner_id: int, note: str, *, keep: int | None = None
     ) -> int:

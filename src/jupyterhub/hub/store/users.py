@@ -201,6 +201,11 @@ class Users:
             other = _users.c.admin.is_not(admin) if admin else _users.c.admin
             await self._db.execute(update(_users).where(_users.c.id.in_(list(user_ids)), other).values(admin=admin))
 
+    async def renew_cookie_id(self, user_id: int) -> None:
+        """End all logins of a user: no cookie of any browser names them any more."""
+        renewed = update(_users).where(_users.c.id == user_id).values(cookie_id=secrets.token_hex(16))
+        await self._db.execute(renewed)
+
     async def delete(self, user_id: int) -> None:
         """Remove a user, and with it tokens, servers, shares, codes and memberships."""
         endpoints = select(t.spawners.c.server_id).where(t.spawners.c.user_id == user_id)

@@ -37,7 +37,7 @@ from jupyterhub.hub.web.pages.logout import LogoutHandler
 from jupyterhub.hub.web.pages.machine import CSPReportHandler, LogoHandler, ProxyErrorHandler, StaticHandler
 from jupyterhub.hub.web.pages.shares import AcceptShareHandler
 from jupyterhub.hub.web.pages.spawn import SpawnHandler, SpawnPendingHandler
-from jupyterhub.hub.web.pages.tokens import TokenPageHandler
+from jupyterhub.hub.web.pages.tokens import EndSessionsHandler, TokenPageHandler
 from jupyterhub.hub.web.pages.user_server import UserRedirectHandler, UserUrlHandler
 from jupyterhub.hub.web.render import STATIC_FILES
 
@@ -81,6 +81,7 @@ PAGES: list[tuple[str, type[RequestHandler]]] = [
     (rf"/user/{_USER}(?:/(?P<rest>.*))?", UserUrlHandler),
     (r"/user-redirect/(?P<path>.*)", UserRedirectHandler),
     (r"/token", TokenPageHandler),
+    (r"/token/end-sessions", EndSessionsHandler),
     (r"/admin", AdminHandler),
     (r"/accept-share", AcceptShareHandler),
     (r"/error/(?P<code_text>\d+)", ProxyErrorHandler),
