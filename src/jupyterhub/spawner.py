@@ -1468,6 +1468,7 @@ class SimpleLocalProcessSpawner(LocalProcessSpawner):
     def _directory(self) -> str | None:
         return self.home_dir
 
+
 def _is_ours(trait: AnyType) -> bool:
     """Say whether a trait is Spawner's own: plugins may have another of the same name."""
     return trait.this_class is Spawner

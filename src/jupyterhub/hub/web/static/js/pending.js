@@ -19,8 +19,11 @@ const tick = () => { byId("progress-time").textContent = duration((Date.now() - 
 const clock = setInterval(tick, 1000);
 tick();
 
+// The page's title without its first part: a deployment may call its hub otherwise.
+const site = document.title.split(" – ").pop();
+
 function title(text) {
-  document.title = `${text} – JupyterHub`;
+  document.title = `${text} – ${site}`;
 }
 
 /** Replace the heading, unless a deployment's own template has another. */
