@@ -64,7 +64,7 @@ from .objects import Server
 from .spawners import profiles
 from .spawners.fast_start import DoesNotFit, FastStart, broker_at, exit_status
 from .spawners.gate import start_behind_gate
-from .spawners.processes import ProcessId, become, read_stat, reap
+from .spawners.processes import ProcessId, become, heed_interrupts, read_stat, reap
 from .traitlets import ByteSpecification, Command
 from .traitlets import Callable as CallableTrait
 from .utils import (
@@ -1318,8 +1318,7 @@ class LocalProcessSpawner(Spawner):
         become_user = self.make_preexec_fn(self.user.name)
 
         def preexec() -> None:
-            # a hub that a shell has started in the background ignores it, but servers are asked by it to end
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            heed_interrupts()
             if first is not None:
                 first()
             if become_user is not None:

@@ -23,7 +23,7 @@ from jupyterhub.hub import addresses
 from jupyterhub.hub.services import Probes, Services, ServiceSpec, service_host
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.store.store import Store
-from jupyterhub.spawners.processes import ProcessId
+from jupyterhub.spawners.processes import ProcessId, heed_interrupts
 from jupyterhub.words.errors import ConfigurationError
 from jupyterhub.words.models import Endpoint, Service
 
@@ -153,7 +153,9 @@ class ManagedServices:
                 groups = os.getgrouplist(spec.user, account.pw_gid)
                 options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
         try:
-            running.process = await asyncio.create_subprocess_exec(*spec.command, env=env, **options)
+            running.process = await asyncio.create_subprocess_exec(
+                *spec.command, env=env, preexec_fn=heed_interrupts, **options
+            )
         except OSError as error:
             raise ConfigurationError(f"Service {spec.name!r} cannot be started: {error}") from error
         async with self._store.begin() as tx:

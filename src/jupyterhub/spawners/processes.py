@@ -231,7 +231,12 @@ def reap(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-# -- becoming a user
+# -- between fork and exec
+
+
+def heed_interrupts() -> None:
+    """Have the program ended by SIGINT: a hub that a shell has started in the background ignores it (POSIX sh)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def become(username: str, *, chdir: bool = True) -> Callable[[], None]:
