@@ -72,6 +72,11 @@ def _user(row: Any) -> User:
     )
 
 
+_WITH_AUTH_STATE = hot(
+    select(_users.c.id).where(_users.c.id == bindparam("owner"), _users.c.encrypted_auth_state.is_not(None))
+)
+
+
 class Users:
     """Users within one transaction."""
 
@@ -229,6 +234,8 @@ class Users:
         return (await self._db.execute(kept)).scalar_one_or_none()
 
     async def set_auth_state(self, user_id: int, encrypted: bytes | None) -> None:
+        if encrypted is None and (await self._db.execute(_WITH_AUTH_STATE, {"owner": user_id})).first() is None:
+            return  # most logins have none to keep, and none to take away
         value = null() if encrypted is None else encrypted
         await self._db.execute(update(_users).where(_users.c.id == user_id).values(encrypted_auth_state=value))
 
