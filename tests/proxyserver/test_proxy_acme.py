@@ -52,7 +52,7 @@ class Authority:
         self.url = f"https://localhost:{self._ports[0]}/dir"
 
     @contextlib.contextmanager
-    def running(self, *, http_port: int = 1, tls_port: int = 1) -> Iterator[None]:
+    def running(self, *, http_port: int = 1, tls_port: int = 1, life_s: int = 90 * 86400) -> Iterator[None]:
         settings = {
             "listenAddress": f"127.0.0.1:{self._ports[0]}",
             "managementListenAddress": f"127.0.0.1:{self._ports[1]}",
@@ -60,6 +60,7 @@ class Authority:
             "privateKey": self._key,
             "httpPort": http_port,
             "tlsPort": tls_port,
+            "certificateValidityPeriod": life_s,
         }
         file = self._directory / "pebble.json"
         file.write_text(json.dumps({"pebble": settings}))
@@ -171,6 +172,23 @@ async def test_http_01_renews_what_is_about_to_end_and_connections_go_on(authori
                 os.kill(proxy.process.pid, signal.SIGHUP)
                 proxy.wait_for_log("a certificate for localhost was fetched")
             assert acme.account.read_text() != known
+
+
+async def test_a_certificate_that_is_due_at_once_is_used_and_does_not_make_us_ask_for_ever(authority: Authority):
+    with Proxy(*flags_for(authority)) as proxy, authority.running(tls_port=proxy.port, life_s=1):
+        await authority.answers()
+        os.kill(proxy.process.pid, signal.SIGHUP)
+        proxy.wait_for_log(r"no certificate by ACME, next attempt in \d+ s: what was fetched is due already")
+        await soon(lambda: "Pebble" in shown(proxy.port, NAME))
+
+
+def test_names_that_the_authority_adds_make_no_certificate_due(tmp_path: Path):
+    _, key, cert = make_pair(tmp_path, "more", names=("hub.example", "www.hub.example"))
+    for wanted, is_due in (("hub.example",), False), (("hub.example", "other.example"), True):
+        acme = Acme(directory_url="https://x", names=wanted, email="", challenge="http-01", root=str(tmp_path))
+        acme.prepare()
+        write(acme.certificate, Path(key).read_bytes() + Path(cert).read_bytes())
+        assert (acme.due_at() <= datetime.now(UTC)) is is_due
 
 
 async def test_what_the_authority_says_when_it_cannot_reach_us_is_in_the_log(authority: Authority):

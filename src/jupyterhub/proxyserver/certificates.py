@@ -99,7 +99,8 @@ class Acme:
         except (OSError, ValueError, x509.ExtensionNotFound):
             return long_ago
         is_placeholder = certificate.issuer == certificate.subject
-        if is_placeholder or set(names.get_values_for_type(x509.DNSName)) != set(self.names):
+        # Some authorities add names of their own accord.
+        if is_placeholder or not set(self.names) <= set(names.get_values_for_type(x509.DNSName)):
             return long_ago
         end, life = certificate.not_valid_after_utc, certificate.not_valid_after_utc - certificate.not_valid_before_utc
         return end - life * (RENEW_AT_REST + JITTER * random.random())
@@ -131,10 +132,14 @@ class Renewal:
         """Look after the certificate until cancelled."""
         failures = 0
         while True:
-            due = await asyncio.to_thread(self._acme.due_at)
-            wait_s = min((due - datetime.now(UTC)).total_seconds(), LOOK_S)
+            wait_s = await self._rest_s()
             if wait_s <= 0:
                 problem = await self._fetch()
+                if not problem:
+                    self._use()
+                    wait_s = await self._rest_s()
+                    if wait_s <= 0:  # or we would ask for ever: the clock is wrong, or a name is missing
+                        problem = "what was fetched is due already"
                 if problem:
                     most = min(RETRY_S * 2**failures, MOST_RETRY_S)
                     failures += 1
@@ -143,12 +148,15 @@ class Renewal:
                 else:
                     failures = 0
                     log.info("a certificate for %s was fetched", ", ".join(self._acme.names))
-                    self._use()
-                    continue
             self._is_asked.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._is_asked.wait()
+
+    async def _rest_s(self) -> float:
+        """Give the time until the certificate is to be looked at again; 0 or less if another one is due."""
+        due = await asyncio.to_thread(self._acme.due_at)
+        return min((due - datetime.now(UTC)).total_seconds(), LOOK_S)
 
     async def interrupt(self) -> None:
         """End an attempt; the next one is not soon."""
@@ -159,13 +167,16 @@ class Renewal:
 
     async def _fetch(self) -> str:
         """Give "" or what went wrong."""
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "jupyterhub.proxyserver.ordering",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "jupyterhub.proxyserver.ordering",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:  # no memory, no number left: nothing that the proxy should end of
+            return f"no process can be started: {error.strerror}"
         try:
             async with asyncio.timeout(ORDER_TIMEOUT_S):
                 said, _ = await process.communicate(self._acme.as_json().encode())
