@@ -132,6 +132,7 @@ class Renewal:
         """Look after the certificate until cancelled."""
         failures = 0
         while True:
+            self._is_asked.clear()  # who asks during an attempt gets another
             wait_s = await self._rest_s()
             if wait_s <= 0:
                 problem = await self._fetch()
@@ -148,7 +149,6 @@ class Renewal:
                 else:
                     failures = 0
                     log.info("a certificate for %s was fetched", ", ".join(self._acme.names))
-            self._is_asked.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._is_asked.wait()
