@@ -5,7 +5,7 @@ The texts are plain and may hold names that somebody else chose: templates escap
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -27,7 +27,18 @@ class _Entry:
     value: str | None
 
 
-def describe(scopes: Iterable[str], registry: ScopeRegistry, *, user: str | None) -> list[ScopeDescription]:
+#: gives a text in the reader's language, with its ``%(name)s`` filled in
+Say = Callable[..., str]
+
+
+def plainly(text: str, **values: str) -> str:
+    """Give the English text."""
+    return text % values if values else text
+
+
+def describe(
+    scopes: Iterable[str], registry: ScopeRegistry, *, user: str | None, say: Say = plainly
+) -> list[ScopeDescription]:
     """Describe each scope to ``user`` (None: to nobody in particular), in the order of the documentation.
 
     A scope that another one of the list contains is not listed again, and beside ``inherit`` nothing is. Without any
@@ -35,7 +46,7 @@ def describe(scopes: Iterable[str], registry: ScopeRegistry, *, user: str | None
     """
     written = frozenset(scopes)
     if INHERIT in written:
-        return [{"scope": INHERIT, "description": registry.definitions[INHERIT].description, "filter": ""}]
+        return [{"scope": INHERIT, "description": say(registry.definitions[INHERIT].description), "filter": ""}]
     entries = [entry for scope in written if (entry := _Entry(scope, *split(scope))).base in registry]
     # Custom scopes may contain each other: of such a pair both are shown, never none.
     shown = [
@@ -46,13 +57,13 @@ def describe(scopes: Iterable[str], registry: ScopeRegistry, *, user: str | None
         )
     ]
     if not shown:
-        return [{"scope": NO_SCOPE, "description": NO_SCOPE_DEFINITION.description, "filter": ""}]
+        return [{"scope": NO_SCOPE, "description": say(NO_SCOPE_DEFINITION.description), "filter": ""}]
     order = {name: place for place, name in enumerate(registry.definitions)}
     return [
         {
             "scope": entry.scope,
-            "description": registry.definitions[entry.base].description,
-            "filter": _limit(entry.kind, entry.value, user),
+            "description": say(registry.definitions[entry.base].description),
+            "filter": _limit(entry.kind, entry.value, user, say),
         }
         for entry in sorted(shown, key=lambda e: (order[e.base], e.scope))
     ]
@@ -65,19 +76,27 @@ def _contains(outer: _Entry, inner: _Entry, registry: ScopeRegistry, user: str |
     return same_reach and inner.base in registry.closure(outer.base, of_server=outer.kind == "server")
 
 
-def _limit(kind: str | None, value: str | None, user: str | None) -> str:
+def _limit(kind: str | None, value: str | None, user: str | None, say: Say) -> str:
     if kind is None or kind not in FILTER_KINDS:
         return ""
     if value is None:
-        return {"user": "only your own", "service": "only this service", "server": "only this server"}.get(kind, "")
+        only = {"user": say("only your own"), "service": say("only this service"), "server": say("only this server")}
+        return only.get(kind, "")
     match kind:
         case "user":
-            return "only your own" if value == user else f"only of user {value}"
+            return say("only your own") if value == user else say("only of user %(name)s", name=value)
         case "group":
-            return f"only of group {value} and its members"
+            return say("only of group %(name)s and its members", name=value)
         case "service":
-            return f"only service {value}"
+            return say("only service %(name)s", name=value)
         case _:
-            owner, _, name = value.partition("/")
-            whose = "your" if owner == user else f"{owner}'s"
-            return f"only {whose} server {name}" if name else f"only {whose} default server"
+            return _limit_to_server(value, user, say)
+
+
+def _limit_to_server(value: str, user: str | None, say: Say) -> str:
+    owner, _, name = value.partition("/")
+    if owner == user:
+        return say("only your server %(server)s", server=name) if name else say("only your default server")
+    if name:
+        return say("only %(owner)s's server %(server)s", owner=owner, server=name)
+    return say("only %(owner)s's default server", owner=owner)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jupyterhub.rbac.descriptions import ScopeDescription, describe
+from jupyterhub.rbac.descriptions import Say, ScopeDescription, describe, plainly
 from jupyterhub.rbac.expand import IssuingClient, Owner, access_scopes, expand, identify_scopes
 from jupyterhub.rbac.grants import IDENTIFY_RAW, requested_by_client, within
 from jupyterhub.rbac.scope_set import GroupsOf, ScopeSet
@@ -102,10 +102,10 @@ def needs_confirmation(
     return not expanded(scopes).is_subset_of(expanded(before) | always, asking.groups_of)
 
 
-def shown(asking: Asking, scopes: Sequence[str]) -> tuple[list[str], list[ScopeDescription]]:
+def shown(asking: Asking, scopes: Sequence[str], say: Say = plainly) -> tuple[list[str], list[ScopeDescription]]:
     """Give the scopes of the confirmation form, and what the page says of them."""
     if INHERIT in scopes:
-        return [INHERIT], describe([INHERIT], asking.registry, user=asking.user_name)
+        return [INHERIT], describe([INHERIT], asking.registry, user=asking.user_name, say=say)
     plain = {*IDENTIFY_RAW, *access_scopes(asking.client)}
     beyond = [scope for scope in scopes if scope not in plain]
-    return list(scopes), describe(scopes if beyond else [], asking.registry, user=asking.user_name)
+    return list(scopes), describe(scopes if beyond else [], asking.registry, user=asking.user_name, say=say)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from jupyterhub.hub.requesters import OWN_CLIENT, Requesters, groups_named_by
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.store.store import Store, Transaction
-from jupyterhub.rbac.descriptions import ScopeDescription
+from jupyterhub.rbac.descriptions import Say, ScopeDescription, plainly
 from jupyterhub.rbac.expand import IssuingClient
 from jupyterhub.rbac.grants import IDENTIFY
 from jupyterhub.rbac.scopes import ScopeRegistry, split
@@ -63,8 +63,10 @@ class OAuthProvider:
 
     # -- the authorization endpoint
 
-    async def ask(self, uri: str, *, user: User, session_id: str | None) -> Redirect | Confirmation:
+    async def ask(self, uri: str, *, user: User, session_id: str | None, say: Say = plainly) -> Redirect | Confirmation:
         """Answer a browser that comes from a client: on to it with a code or an error, or a question first.
+
+        ``say`` gives the words of the question in the user's language.
 
         Invalid (400): the client or its redirect URI cannot be trusted. Denied: the user may not use what it leads to.
         """
@@ -75,7 +77,7 @@ class OAuthProvider:
         assert read.client is not None
         assert read.asking is not None
         if consent.needs_confirmation(read.asking, scopes, is_trusted=read.is_trusted, confirmed=read.confirmed):
-            allowed, descriptions = consent.shown(read.asking, scopes)
+            allowed, descriptions = consent.shown(read.asking, scopes, say)
             return Confirmation(client=read.client, allowed_scopes=allowed, descriptions=descriptions)
         return await self._authorize(uri, read, scopes, user, session_id)
 

@@ -32,7 +32,7 @@ from jupyterhub.words.errors import Denied, HubError
 from jupyterhub.words.models import Json, User
 from jupyterhub.words.version import __version__
 
-from . import cookies, next_url, page_policy, xsrf
+from . import cookies, next_url, page_policy, texts, xsrf
 from .access_log import scrub_url
 from .errors import ErrorAnswer, XsrfRefused, log_text_of, status_of
 
@@ -480,10 +480,20 @@ class HubHandler(RequestHandler):
         html_text: str = self.house.templates.render_sync(template, **namespace)
         return html_text
 
+    @property
+    def catalogue(self) -> texts.Catalogue:
+        """The texts in the visitor's language; the template variable ``lang`` fixes it for a deployment."""
+        fixed = self.house.templates.template_vars.get("lang")
+        return texts.best_for(str(fixed or self.request.headers.get("Accept-Language", "")))
+
+    def say(self, text: str, **values: object) -> str:
+        """Give a text in the visitor's language, with its ``%(name)s`` filled in."""
+        return self.catalogue.say(text, **values)
+
     def page_namespace(self) -> dict[str, Any]:
         """Give the variables that every page has."""
         settings, requester, authenticator = self.hub_settings, self.requester, self.house.authenticator
-        token = self.xsrf_token_text
+        token, catalogue = self.xsrf_token_text, self.catalogue
         return {
             "base_url": settings.hub_prefix,
             "prefix": settings.base_url,
@@ -499,6 +509,9 @@ class HubHandler(RequestHandler):
             "xsrf_token": token,
             "csp_nonce": self.csp_nonce,
             "page_path": self.request.path,
+            "lang": catalogue.language,
+            "texts": catalogue.for_scripts,
+            "gettext": catalogue.gettext,
         }
 
     async def _look_at_services(self) -> None:

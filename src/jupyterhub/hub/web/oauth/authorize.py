@@ -41,7 +41,7 @@ class AuthorizeHandler(HubHandler):
         if self.requester is None:
             self._send_to_log_in()
             return
-        answer = await self.house.oauth.ask(self._uri, user=self.user, session_id=self.session_id)
+        answer = await self.house.oauth.ask(self._uri, user=self.user, session_id=self.session_id, say=self.say)
         if isinstance(answer, Confirmation):
             await self.render_page(
                 "oauth.html",

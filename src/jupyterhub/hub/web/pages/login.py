@@ -32,7 +32,9 @@ class LoginHandler(BaseHandler):
             self.log.warning("login refused: %s", error.log_message)
             self.set_status(403)
             self._renew_xsrf_token()
-            self.finish(await self._render(login_error=TRY_AGAIN, username=self.get_body_argument("username", "")))
+            self.finish(
+                await self._render(login_error=self.say(TRY_AGAIN), username=self.get_body_argument("username", ""))
+            )
 
     async def get(self) -> None:
         if self.requester is not None and self.requester.user is not None:
@@ -83,11 +85,11 @@ class LoginHandler(BaseHandler):
         except Exception:
             self.log.exception("the authenticator failed")
             self.set_status(500)
-            self.finish(await self._render(login_error=BROKEN, username=username))
+            self.finish(await self._render(login_error=self.say(BROKEN), username=username))
             return
         if user is None:
             self.set_status(403)
-            self.finish(await self._render(login_error=REFUSED, username=username))
+            self.finish(await self._render(login_error=self.say(REFUSED), username=username))
             return
         self.redirect(self.get_next_url(user))
 

@@ -41,7 +41,7 @@ class AcceptShareHandler(HubHandler):
             spawner=server_view(server, url),
             spawner_ready=server.is_ready,
             spawner_url=url,
-            scope_descriptions=describe(code.scopes, house.registry, user=self.user.name),
+            scope_descriptions=describe(code.scopes, house.registry, user=self.user.name, say=self.say),
             next_url=self.next_argument or house.views.server_path(code.server),
         )
 

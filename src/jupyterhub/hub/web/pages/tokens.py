@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from typing import Any
 
 from jupyterhub.hub.web.entry import needs_login
 from jupyterhub.hub.web.handler import HubHandler
-from jupyterhub.rbac.descriptions import ScopeDescription, describe
+from jupyterhub.rbac.descriptions import Say, ScopeDescription, describe
 from jupyterhub.rbac.scopes import NO_SCOPE, SELF, ScopeRegistry
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.models import Token
 
-#: what the page offers, in seconds; 0 stands for "never"
-EXPIRY_CHOICES = ((3600, "1 Hour"), (86400, "1 Day"), (604800, "1 Week"), (2592000, "1 Month"), (31536000, "1 Year"))
+#: what the page offers, in seconds, besides "never"
+EXPIRY_S = (3600, 86400, 604800, 2592000, 31536000)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class TokenPageHandler(HubHandler):
         own = [token for token in tokens if token.client_id in (None, "jupyterhub")]
         limit_s = house.settings.token_expires_in_max_seconds
         assert self.requester is not None
-        coarse, fine = _choices(self.requester.scopes.raw, house.registry, self.user.name)
+        coarse, fine = _choices(self.requester.scopes.raw, house.registry, self.user.name, self.say)
         await self.render_page(
             "token.html",
             api_tokens=[self._view(token) for token in sorted(own, key=_last_use, reverse=True)],
@@ -65,7 +66,7 @@ class TokenPageHandler(HubHandler):
             other_sessions=_other_sessions(tokens, self.session_id),
             coarse_scopes=coarse,
             fine_scopes=fine,
-            token_expires_in_options_html=expiry_options(limit_s),
+            token_expires_in_options_html=expiry_options(limit_s, self.say),
             token_expires_in_max_seconds=limit_s,
             auth_state=await self.auth_state(),
         )
@@ -78,7 +79,7 @@ class TokenPageHandler(HubHandler):
             created=token.created,
             last_activity=token.last_activity,
             expires_at=token.expires_at,
-            scope_descriptions=describe(token.scopes, self.house.registry, user=self.user.name),
+            scope_descriptions=describe(token.scopes, self.house.registry, user=self.user.name, say=self.say),
         )
 
     def _by_client(self, tokens: list[Token]) -> list[dict[str, Any]]:
@@ -99,7 +100,10 @@ class TokenPageHandler(HubHandler):
                     "token_id": issued[0].public_id,
                     "token_count": len(issued),
                     "scope_descriptions": describe(
-                        {scope for t in issued for scope in t.scopes}, self.house.registry, user=self.user.name
+                        {scope for t in issued for scope in t.scopes},
+                        self.house.registry,
+                        user=self.user.name,
+                        say=self.say,
                     ),
                 }
             )
@@ -123,26 +127,30 @@ class EndSessionsHandler(HubHandler):
         self.redirect(f"{self.house.settings.hub_prefix}token?sessions=ended")
 
 
-def expiry_options(limit_s: int) -> str:
+def expiry_options(limit_s: int, say: Say) -> str:
     """The choices as HTML: those within the limit, and the limit itself if none is exactly that; the last is chosen."""
-    choices = [(str(seconds), text) for seconds, text in EXPIRY_CHOICES if not limit_s or seconds <= limit_s]
+    texts = (say("1 Hour"), say("1 Day"), say("1 Week"), say("1 Month"), say("1 Year"))
+    offered = zip(EXPIRY_S, texts, strict=True)
+    choices = [(str(seconds), text) for seconds, text in offered if not limit_s or seconds <= limit_s]
     if not limit_s:
-        choices.append(("", "Never"))
-    elif all(seconds != limit_s for seconds, _ in EXPIRY_CHOICES):
-        choices.append(("", f"Max ({_in_words(limit_s)})"))
+        choices.append(("", say("Never")))
+    elif limit_s not in EXPIRY_S:
+        choices.append(("", say("Max (%(time)s)", time=_in_words(limit_s, say))))
     last = len(choices) - 1
     return "\n".join(
-        f'<option value="{value}"{" selected" if i == last else ""}>{text}</option>'
+        f'<option value="{value}"{" selected" if i == last else ""}>{html.escape(text)}</option>'
         for i, (value, text) in enumerate(choices)
     )
 
 
-def _in_words(seconds: int) -> str:
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} seconds"
+def _in_words(seconds: int, say: Say) -> str:
+    if seconds >= 86400:
+        return say("1 day") if seconds < 2 * 86400 else say("%(n)s days", n=seconds // 86400)
+    if seconds >= 3600:
+        return say("1 hour") if seconds < 2 * 3600 else say("%(n)s hours", n=seconds // 3600)
+    if seconds >= 60:
+        return say("1 minute") if seconds < 2 * 60 else say("%(n)s minutes", n=seconds // 60)
+    return say("%(n)s seconds", n=seconds)
 
 
 def _last_use(token: Token) -> tuple[bool, float]:
@@ -168,11 +176,11 @@ def _other_sessions(tokens: list[Token], session_id: str | None) -> list[Session
 
 
 def _choices(
-    held: Iterable[str], registry: ScopeRegistry, user: str
+    held: Iterable[str], registry: ScopeRegistry, user: str, say: Say
 ) -> tuple[list[ScopeDescription], list[ScopeDescription]]:
     """Give the scopes that a new token may be limited to: those that contain others, and those that are contained."""
     scopes = sorted(scope for scope in held if scope != SELF)
-    coarse = [d for d in describe(scopes, registry, user=user) if d["scope"] != NO_SCOPE]
+    coarse = [d for d in describe(scopes, registry, user=user, say=say) if d["scope"] != NO_SCOPE]
     shown = {d["scope"] for d in coarse}
-    fine = [d for scope in scopes if scope not in shown for d in describe([scope], registry, user=user)]
+    fine = [d for scope in scopes if scope not in shown for d in describe([scope], registry, user=user, say=say)]
     return coarse, [d for d in fine if d["scope"] != NO_SCOPE]
