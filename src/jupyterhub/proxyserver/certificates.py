@@ -96,7 +96,7 @@ class Acme:
         try:
             certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (OSError, ValueError, x509.ExtensionNotFound):
+        except (OSError, ValueError, x509.ExtensionNotFound, x509.InvalidVersion, x509.DuplicateExtension):
             return long_ago
         is_placeholder = certificate.issuer == certificate.subject
         # Some authorities add names of their own accord.

@@ -118,6 +118,8 @@ def _issued(client: ClientV2, wanted: Acme) -> bytes:
 
 def _prove(client: ClientV2, wanted: Acme, name: str, offered: Sequence[messages.ChallengeBody]) -> None:
     """Show that the name is ours."""
+    if name not in wanted.names:  # it names a file
+        raise Failed(f"the authority asks about {name!r}, which was not ordered")
     for challenge in offered:
         if challenge.chall.typ == wanted.challenge:
             response, validation = challenge.response_and_validation(client.net.key)

@@ -288,7 +288,7 @@ def _names(path: str) -> list[str]:
     try:
         certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound) as error:
+    except (OSError, ValueError, x509.ExtensionNotFound, x509.InvalidVersion, x509.DuplicateExtension) as error:
         raise UsageError(f"--ssl-sni {path}: {error}") from error
     names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
     if not names:
