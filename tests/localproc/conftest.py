@@ -13,7 +13,7 @@ import pytest
 from tests.support.hubs import Hub
 from tests.support.waiting import wait_until
 
-from .house import House
+from .house import House, command_line
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def brokers_of(runtime_directory: Path) -> list[psutil.Process]:
             output = os.readlink(f"/proc/{process.pid}/fd/2")
         except OSError:
             continue
-        if output.startswith(f"{runtime_directory}/") and "localproc.broker" in " ".join(process.cmdline()):
+        if output.startswith(f"{runtime_directory}/") and "localproc.broker" in command_line(process):
             found.append(process)
     return found
 

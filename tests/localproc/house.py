@@ -64,6 +64,14 @@ Path.home().joinpath("seen.json").write_text(json.dumps({"seen": seen, "random":
 """
 
 
+def command_line(process: psutil.Process) -> str:
+    """Of a process that may end, or have ended, meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 class House:
     """One hub, and its broker's processes."""
 
@@ -138,9 +146,7 @@ class House:
     def zygotes(self) -> list[psutil.Process]:
         """Warm processes, also those that are still getting warm."""
         try:
-            return [
-                process for process in self.broker().children() if "localproc.zygote" in " ".join(process.cmdline())
-            ]
+            return [process for process in self.broker().children() if "localproc.zygote" in command_line(process)]
         except (psutil.NoSuchProcess, ValueError):
             return []
 

@@ -14,7 +14,7 @@ from jupyterhub.spawners.fast_start import DoesNotFit, check_environment, check_
 from tests.support.hubs import BIN
 from tests.support.waiting import wait_until
 
-from .house import House
+from .house import House, command_line
 
 SCRIPT = """#!{python}
 # -*- coding: utf-8 -*-
@@ -119,17 +119,53 @@ def test_a_server_that_is_executed_says_why(make_house: Callable[..., House], co
         assert f"executing the server: {state['why_executed']}" in house.hub.log
 
 
-@pytest.mark.slow
-def test_what_is_installed_later_is_there_at_the_next_start(make_house: Callable[..., House], tmp_path: Path) -> None:
-    environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    [packages] = environment.glob("lib/python3*/site-packages")
+def environment_of_its_own(folder: Path) -> tuple[Path, Path]:
+    """A Python environment with what is installed here; its ``jupyterhub-singleuser``, and where packages go."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    [packages] = folder.glob("lib/python3*/site-packages")
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     source = Path(__file__).parents[2] / "src"
     (packages / "others.pth").write_text(f"{source}\n{ours}\n")
-    command = environment / "bin" / "jupyterhub-singleuser"
-    command.write_text((BIN / "jupyterhub-singleuser").read_text().replace(str(BIN), str(environment / "bin")))
+    command = folder / "bin" / "jupyterhub-singleuser"
+    command.write_text((BIN / "jupyterhub-singleuser").read_text().replace(str(BIN), str(folder / "bin")))
     command.chmod(0o755)
+    return command, packages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", "threads run in it"),
+        ("import os; kept = open(os.devnull)", "descriptors of somebody's are open"),
+        ("import os; HOMES = (os.environ['HOME'] + '/notes',)", "values made of HOME"),
+        ("import os; NAMES = frozenset([os.environ['USER']])", "values made of HOME"),
+    ],
+)
+def test_an_extension_that_leaves_something_behind_keeps_servers_from_being_forked(
+    make_house: Callable[..., House], tmp_path: Path, code: str, why: str
+) -> None:
+    """As each of them would be a copy of something that must not be copied."""
+    command, packages = environment_of_its_own(tmp_path / "environment")
+    (packages / "leaves_something.py").write_text(f"{code}\ndef _jupyter_server_extension_points(): return []\n")
+    enabled = tmp_path / "environment" / "etc" / "jupyter" / "jupyter_server_config.d"
+    enabled.mkdir(parents=True)
+    (enabled / "it.json").write_text('{"ServerApp": {"jpserver_extensions": {"leaves_something": true}}}')
+    house = make_house(f"c.Spawner.cmd = [{str(command)!r}]")
+    house.hub.start()
+
+    def reason() -> str:
+        state = house.start("ada")
+        house.stop("ada")
+        return "" if "not warm yet" in state["why_executed"] else str(state["why_executed"])
+
+    assert why in wait_until(reason, within_s=60, what="a decision")
+
+
+@pytest.mark.slow
+def test_what_is_installed_later_is_there_at_the_next_start(make_house: Callable[..., House], tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    command, packages = environment_of_its_own(environment)
     house = make_house(f"c.Spawner.cmd = [{str(command)!r}]")
     house.hub.start()
 
@@ -142,7 +178,7 @@ def test_what_is_installed_later_is_there_at_the_next_start(make_house: Callable
             house.stop("ada")
             if state["started_by"] != "fork":
                 return 0
-            [zygote] = [pid for pid, z in zygotes.items() if str(environment) in " ".join(z.cmdline())]
+            [zygote] = [pid for pid, z in zygotes.items() if str(environment) in command_line(z)]
             return zygote
 
         return wait_until(try_it, within_s=60, what="a forked server")

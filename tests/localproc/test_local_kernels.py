@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.waiting import wait_until
 
-from .house import House
+from .house import House, command_line
 
 pytestmark = pytest.mark.slow
 
@@ -91,14 +91,6 @@ class Lab:
 
     def forked(self, pid: int) -> bool:
         return f"kernel {pid} was forked" in self.house.hub.log
-
-
-def command_line(process: psutil.Process) -> str:
-    """Of a process that may end, or have ended, meanwhile."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +167,7 @@ def test_a_kernel_that_is_killed_is_started_again(lab: Lab) -> None:
         children = [
             p.pid
             for p in psutil.Process(lab.state["pid"]).children(recursive=True)
-            if kernel.id in " ".join(p.cmdline())
+            if kernel.id in command_line(p)
         ]
         return children[0] if found["execution_state"] != "dead" and children and children != [pid] else 0
 

@@ -22,7 +22,7 @@ from tests.support.system_users import readable_singleuser, system_users
 from tests.support.waiting import wait_until
 
 from .conftest import brokers_of
-from .house import House, seen_outside
+from .house import House, command_line, seen_outside
 
 __all__ = ["system_users"]
 
@@ -56,7 +56,7 @@ def house(system_users: dict[str, str], runtime_directory: Path) -> Iterator[Hou
     config = CONFIG.format(folder=str(folder))
     hub = Hub(folder, config, env={"JUPYTERHUB_RUNTIME_DIR": str(runtime_directory)}, bin=command.parent)
     try:
-        yield House(hub, lambda: [b for b in brokers_of(runtime_directory) if "--allow-user" in b.cmdline()])
+        yield House(hub, lambda: [b for b in brokers_of(runtime_directory) if "--allow-user" in command_line(b)])
     finally:
         hub.close()
         wait_until(lambda: not _of(NAME), what="the end of all that the hub's user runs")
@@ -77,7 +77,7 @@ def test_people_log_in_by_pam_and_get_servers_of_their_own(house: House, system_
     house.hub.start()
     assert house.hub.process is not None
     hub = psutil.Process(house.hub.process.pid)
-    proxies = [child for child in hub.children(recursive=True) if "proxyserver" in " ".join(child.cmdline())]
+    proxies = [child for child in hub.children(recursive=True) if "proxyserver" in command_line(child)]
     assert proxies
     for process in (hub, *proxies):
         status = seen_outside(process.pid)["status"]
