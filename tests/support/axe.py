@@ -15,11 +15,11 @@ RUN = """async (rules) => {
 }"""
 
 
-def violations(page: Any) -> list[str]:
-    """Look at a page of Playwright as it is now."""
+def violations(page: Any, only: str = "") -> list[str]:
+    """Look at a page of Playwright as it is now; ``only`` names the one rule that counts."""
     # by the protocol of the developer tools, which no content security policy holds back
     session = page.context.new_cdp_session(page)
     session.send("Runtime.evaluate", {"expression": SOURCE + ";0"})
     session.detach()
-    found: list[str] = page.evaluate(RUN, RULES)
+    found: list[str] = page.evaluate(RUN, {"type": "rule", "values": [only]} if only else RULES)
     return found

@@ -61,8 +61,7 @@ function failed() {
   } else {
     title(t("Start failed"));
     head(t("Your server did not start."), t("Try again. If it fails again, choose other options if there are any, or tell whoever runs this hub what is said here."));
-    show(problem, message.textContent);
-    message.textContent = "";
+    message.classList.add("notice", "notice-error");
   }
   retry.focus();
 }
