@@ -141,7 +141,7 @@ c.JupyterHub.spawner_class = Broken
     bob.log_in()
     bob.page.get_by_text("looking for a disk").first.wait_for(timeout=10_000)
     bob.page.get_by_role("link", name="Try again").wait_for(timeout=20_000)
-    assert "The disk is full" in bob.page.locator("#progress-error").inner_text()
+    assert "The disk is full" in bob.page.locator("#progress-message").inner_text()
     bob.look("spawn-failed")
     bob.page.reload()
     bob.page.get_by_role("heading", name="The server did not start").wait_for()
