@@ -245,6 +245,39 @@ def test_every_page_in_every_state_is_for_everyone(
     assert not wrong
 
 
+def test_pages_fit_and_can_be_read_in_german_with_high_contrast(furnished: Hub, chromium: Any) -> None:
+    """Longer words, on a small screen, with more contrast and without motion."""
+    visitor = Visitor(
+        chromium,
+        furnished,
+        "ada",
+        locale="de-DE",
+        contrast="more",
+        reduced_motion="reduce",
+        color_scheme="dark",
+        viewport={"width": 360, "height": 800},
+    )
+    page = visitor.page
+    visitor.go("hub/login?next=/hub/home")
+    page.get_by_label("Benutzername").fill("ada")
+    page.get_by_label("Passwort").fill(visitor.password)
+    page.get_by_role("button", name="Anmelden").click()
+    page.get_by_role("button", name="Meinen Server anhalten").wait_for()
+    for path, text in (("hub/home", "Benannte Server"), ("hub/token", "Andere Browser"), ("user/new/lab", "")):
+        visitor.go(path)
+        page.get_by_text(text).first.wait_for()
+        assert page.evaluate("document.documentElement.lang") == "de"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        assert violations(page) == []
+        assert page.evaluate("document.getAnimations().length") == 0
+        visitor.look(f"{path.replace('/', '-')}-german")
+    visitor.go("hub/home")
+    page.locator(".server summary.button").first.click()
+    page.get_by_role("button", name="Teilen …").first.click()
+    page.get_by_role("dialog", name="Ihren Server teilen").wait_for()
+    assert violations(page) == [] and not visitor.problems
+
+
 def size_of(response: Any) -> int:
     kind = response.request.resource_type
     if kind in ("image", "eventsource", "fetch") or response.status in range(300, 400):
