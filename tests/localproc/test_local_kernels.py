@@ -165,9 +165,7 @@ def test_a_kernel_that_is_killed_is_started_again(lab: Lab) -> None:
     def again() -> int:
         found = lab.client.get(f"api/kernels/{kernel.id}").json()
         children = [
-            p.pid
-            for p in psutil.Process(lab.state["pid"]).children(recursive=True)
-            if kernel.id in command_line(p)
+            p.pid for p in psutil.Process(lab.state["pid"]).children(recursive=True) if kernel.id in command_line(p)
         ]
         return children[0] if found["execution_state"] != "dead" and children and children != [pid] else 0
 
