@@ -73,6 +73,7 @@ class Templates:
         self.static = static
         self.template_vars = dict(template_vars or {})
         self._packaged: dict[str, bool] = {}
+        self._loader = self.environment.loader
 
     async def render(self, name: str, **namespace: Any) -> str:
         """Render a page template."""
@@ -95,7 +96,11 @@ class Templates:
         return name
 
     def is_packaged(self, name: str) -> bool:
-        """Say whether a template and all that it extends and includes are ours, none a deployment's."""
+        """Say whether a template and all that it extends and includes are ours, none a deployment's or a plugin's."""
+        loader = self.environment.loader
+        if loader is not self._loader:
+            # a plugin has put a loader of its own in the place of ours: the same name may mean another template now
+            self._loader, self._packaged = loader, {}
         if name not in self._packaged:
             # set before the answer is known: templates may include each other
             self._packaged[name] = True
@@ -103,7 +108,7 @@ class Templates:
         return self._packaged[name]
 
     def _is_packaged(self, name: str) -> bool:
-        environment = self.environment_sync
+        environment = self.environment
         assert environment.loader is not None
         source, file, _ = environment.loader.get_source(environment, name)
         if file is None or PACKAGED_TEMPLATES not in Path(file).parents:
