@@ -265,6 +265,38 @@ async def test_states_select_users_by_their_servers(api, house):
     assert (await api("GET", "users?sort=--id")).status_code == 400
 
 
+async def test_users_are_chosen_by_group_and_by_the_flag(api):
+    await api.house.add_users("ada", "bob")
+    await api.house.add_users("root", admin=True)
+    await api.house.groups.create("crew", members=["bob", "root"])
+
+    async def chosen(query: str) -> list[str]:
+        return [user["name"] for user in (await api("GET", f"users?{query}")).json()]
+
+    assert await chosen("group=crew") == ["bob", "root"]
+    assert await chosen("group=crew&admin=0") == ["bob"]
+    assert await chosen("admin=1") == ["root"]
+    assert await chosen("group=nobody") == []
+    assert await chosen("group=") == ["ada", "bob", "root"]
+
+
+async def test_members_are_told_only_to_those_who_may_read_the_group(api):
+    await api.house.add_users("ada")
+    await api.house.groups.create("crew", members=["ada"])
+    reader = await api.house.service_with("reader", "list:users", "read:groups!group=other")
+    assert (await api("GET", "users?group=crew", token=reader)).status_code == 403
+    assert (await api("GET", "users?group=other", token=reader)).json() == []
+
+
+async def test_members_of_groups_are_counted_for_those_who_do_not_want_all_names(api):
+    await api.house.add_users("ada", "bob")
+    await api.house.groups.create("crew", members=["ada", "bob"])
+    await api.house.groups.create("empty")
+    groups = (await api("GET", "groups?include_users=0")).json()
+    assert [(g["name"], g["user_count"], "users" in g) for g in groups] == [("crew", 2, False), ("empty", 0, False)]
+    assert [g["name"] for g in (await api("GET", "groups?name_filter=REW")).json()] == ["crew"]
+
+
 async def test_a_list_of_users_costs_the_same_statements_for_one_and_for_many(api, house):
     await house.add_users("ada")
     costs = []

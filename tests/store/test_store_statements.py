@@ -95,7 +95,7 @@ async def test_what_is_shared_with_a_user_is_one_statement_that_uses_indexes(sto
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("sort", ["id", "name"])
+@pytest.mark.parametrize("sort", ["id", "name", "last_activity"])
 @pytest.mark.parametrize("descending", [True, False])
 async def test_a_page_of_users_is_read_in_the_order_of_an_index(store, sort, descending):
     async with store.read() as tx:

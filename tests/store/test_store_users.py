@@ -146,7 +146,7 @@ async def test_who_was_never_active_comes_first_and_last_when_descending(tx):
     await tx.users.touch(a.id, NOON)
     await tx.users.touch(c.id, NOON - timedelta(hours=1))
     assert await listed(tx, sort="last_activity") == ["b", "d", "c", "a"]
-    assert await listed(tx, sort="last_activity", descending=True) == ["a", "c", "b", "d"]
+    assert await listed(tx, sort="last_activity", descending=True) == ["a", "c", "d", "b"]
 
 
 async def test_names_and_ids_sort_both_ways(tx):

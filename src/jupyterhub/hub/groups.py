@@ -24,6 +24,8 @@ class GroupDetails:
 
     group: Group
     members: Sequence[str] = ()
+    #: how many they are, if they were counted and not named
+    member_count: int | None = None
     roles: Sequence[str] = ()
 
 
@@ -37,13 +39,18 @@ class Groups:
         async with self._store.read() as tx:
             return await _details(tx, await _found(tx, name))
 
-    async def page(self, listed: ListFilter, *, window: Window) -> tuple[list[GroupDetails], int]:
-        """Give one page of the groups that ``listed`` lets through, and how many there are in all."""
+    async def page(
+        self, listed: ListFilter, *, name_filter: str | None = None, names_members: bool = True, window: Window
+    ) -> tuple[list[GroupDetails], int]:
+        """Give one page of the groups that ``listed`` lets through, and how many there are in all.
+
+        ``names_members`` False: their members are only counted.
+        """
         if listed.kinds - {"group"}:
             raise Denied("Groups can be listed with filters by group only.")
         async with self._store.read() as tx:
-            groups, total = await tx.groups.list(listed, window)
-            return await _with_parts(tx, groups), total
+            groups, total = await tx.groups.list(listed, window, name_filter=name_filter)
+            return await _with_parts(tx, groups, names_members=names_members), total
 
     # -- making and deleting
 
@@ -116,14 +123,21 @@ async def _details(tx: Transaction, group: Group) -> GroupDetails:
     return details
 
 
-async def _with_parts(tx: Transaction, groups: Sequence[Group]) -> list[GroupDetails]:
+async def _with_parts(tx: Transaction, groups: Sequence[Group], *, names_members: bool = True) -> list[GroupDetails]:
     if not groups:
         return []
     ids = [group.id for group in groups]
-    members = await tx.groups.members_of(ids)
+    members = await tx.groups.members_of(ids) if names_members else {}
+    counts = {} if names_members else await tx.groups.count_members_of(ids)
     roles = await tx.roles.names_of_many("group", ids)
     return [
-        GroupDetails(group=group, members=members.get(group.id, ()), roles=roles.get(group.id, ())) for group in groups
+        GroupDetails(
+            group=group,
+            members=members.get(group.id, ()),
+            member_count=None if names_members else counts.get(group.id, 0),
+            roles=roles.get(group.id, ()),
+        )
+        for group in groups
     ]
 
 

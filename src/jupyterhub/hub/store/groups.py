@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +17,7 @@ from jupyterhub.words.models import Group, Json, Window
 from . import tables as t
 from .hot import hot
 from .inserts import add_missing
-from .lists import named, page
+from .lists import has_part, named, page
 
 _groups, _map = t.groups, t.user_group_map
 _GROUP = select(_groups.c.id, _groups.c.name, _groups.c.properties)
@@ -53,8 +53,12 @@ class Groups:
         row = (await self._db.execute(_BY_NAME, {"group_name": name})).first()
         return _group(row) if row else None
 
-    async def list(self, listed: ListFilter, window: Window) -> tuple[list[Group], int]:
+    async def list(
+        self, listed: ListFilter, window: Window, *, name_filter: str | None = None
+    ) -> tuple[list[Group], int]:
         chosen = _GROUP.where(named(_groups.c.name, listed.everything, listed.groups)).order_by(_groups.c.id)
+        if name_filter:
+            chosen = chosen.where(has_part(_groups.c.name, name_filter))
         rows, total = await page(self._db, chosen, window)
         return [_group(row) for row in rows], total
 
@@ -92,6 +96,11 @@ class Groups:
         for row in rows:
             found.setdefault(row.group_id, []).append(row.name)
         return found
+
+    async def count_members_of(self, group_ids: Collection[int]) -> dict[int, int]:
+        """Say how many members each of these groups has; groups without members are not in it."""
+        counted = select(_map.c.group_id, func.count()).where(_map.c.group_id.in_(group_ids))
+        return {row[0]: row[1] for row in await self._db.execute(counted.group_by(_map.c.group_id))}
 
     async def groups_of(self, user_id: int) -> builtins.list[str]:
         return [row.name for row in await self._db.execute(_NAMES_OF_USER, {"member": user_id})]

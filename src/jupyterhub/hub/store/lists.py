@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
@@ -24,13 +25,17 @@ def users_in(listed: ListFilter) -> ColumnElement[bool]:
     if listed.users:
         chosen.append(t.users.c.name.in_(sorted(listed.users)))
     if listed.groups:
-        members = (
-            select(t.user_group_map.c.user_id)
-            .join(t.groups, t.groups.c.id == t.user_group_map.c.group_id)
-            .where(t.groups.c.name.in_(sorted(listed.groups)))
-        )
-        chosen.append(t.users.c.id.in_(members))
+        chosen.append(t.users.c.id.in_(members_of(sorted(listed.groups))))
     return or_(*chosen) if chosen else false()
+
+
+def members_of(groups: Sequence[str]) -> Select[tuple[int]]:
+    """The ids of the users in any of these groups."""
+    return (
+        select(t.user_group_map.c.user_id)
+        .join(t.groups, t.groups.c.id == t.user_group_map.c.group_id)
+        .where(t.groups.c.name.in_(groups))
+    )
 
 
 def named(column: ColumnElement[Any], everything: bool, names: frozenset[str]) -> ColumnElement[bool]:
@@ -38,6 +43,13 @@ def named(column: ColumnElement[Any], everything: bool, names: frozenset[str]) -
     if everything:
         return true()
     return column.in_(sorted(names)) if names else false()
+
+
+def has_part(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
+    """The rows whose name has this in it, whatever its case; ``%`` and ``_`` stand for anything."""
+    # only the backslash is no wildcard: PostgreSQL would take it for the escape of the next character
+    escaped = part.replace("\\", "\\\\")
+    return column.ilike(f"%{escaped}%", escape="\\")
 
 
 async def page(db: AsyncConnection, statement: Select[Any], window: Window) -> tuple[list[Any], int]:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 #: the newest revision of the original's schema that we know
 HEAD = "f460b0348206"
 #: the version of our own tables
-OWN_VERSION = 2
+OWN_VERSION = 3
 
 metadata = MetaData(
     naming_convention={
@@ -345,7 +345,8 @@ def _index(column: Column[Any]) -> Index:
 
 
 #: Indexes of ours on tables of the original, which has none on what its rows refer to: without them the servers of one
-#: user, or what goes with a deleted row, are found by reading everybody's. They mean nothing to the original.
+#: user, or what goes with a deleted row, are found by reading everybody's. (That of activity is there to sort by.) They
+#: mean nothing to the original.
 OWN_INDEXES = tuple(
     _index(column)
     for column in (
@@ -357,6 +358,7 @@ OWN_INDEXES = tuple(
         api_tokens.c.client_id,
         user_group_map.c.group_id,
         user_role_map.c.role_id,
+        users.c.last_activity,
         oauth_codes.c.user_id,
         shares.c.user_id,
         shares.c.group_id,

@@ -19,7 +19,7 @@ from jupyterhub.words.unset import UNSET, Unset
 
 from . import tables as t
 from .hot import hot
-from .lists import page, users_in
+from .lists import has_part, members_of, page, users_in
 
 _users = t.users
 _COLUMNS = (
@@ -47,17 +47,22 @@ _TOUCH = (
 #: SQLSTATE of a transaction that was refused because it and another waited for each other
 _DEADLOCK: Final = "40P01"
 
-#: sort → ascending, descending. Engines differ in where they put NULL, so it has an order of its own; where there is
-#: none (ids, names) it is left out, because it would keep the index from being used.
-_never = _users.c.last_activity.is_(None)
-_ORDERS: Final[Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
-    "id": ((_users.c.id,), (_users.c.id.desc(),)),
-    "name": ((_users.c.name,), (_users.c.name.desc(),)),
-    "last_activity": (
-        (_never.desc(), _users.c.last_activity, _users.c.id),
-        (_never, _users.c.last_activity.desc(), _users.c.id),
-    ),
+_SORTED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "id": (_users.c.id,),
+    "name": (_users.c.name,),
+    "last_activity": (_users.c.last_activity, _users.c.id),
 }
+
+
+def _order(sort: str, *, descending: bool, dialect: str) -> list[Any]:
+    """Say how users are sorted. NULL is the least, as it is by itself everywhere but in PostgreSQL.
+
+    Where it is so by itself it is not said: that would keep the index from being used.
+    """
+    columns = [column.desc() if descending else column for column in _SORTED[sort]]
+    if sort == "last_activity" and dialect == "postgresql":
+        columns[0] = columns[0].nulls_last() if descending else columns[0].nulls_first()
+    return columns
 
 
 def _user(row: Any) -> User:
@@ -112,6 +117,8 @@ class Users:
         *,
         state: str = "",
         name_filter: str | None = None,
+        group: str | None = None,
+        admin: bool | None = None,
         sort: str = "id",
         descending: bool = False,
         window: Window,
@@ -120,16 +127,20 @@ class Users:
 
         ``state``: "" for all, "active" with a server that is not stopped, "ready" with one that is ready, "inactive"
         without active ones. ``name_filter``: part of the name, whatever its case; ``%`` and ``_`` stand for anything.
+        ``group``: only its members. ``admin``: only those with this flag.
         ``sort``: "id", "name" or "last_activity"; who was never active comes first, or last when descending.
         """
-        chosen = _USER.where(users_in(listed))
+        conditions = [users_in(listed)]
         if state:
-            chosen = chosen.where(_has_server_in(state))
+            conditions.append(_has_server_in(state))
         if name_filter:
-            # only the backslash is no wildcard: PostgreSQL would take it for the escape of the next character
-            part = name_filter.replace("\\", "\\\\")
-            chosen = chosen.where(_users.c.name.ilike(f"%{part}%", escape="\\"))
-        rows, total = await page(self._db, chosen.order_by(*_ORDERS[sort][descending]), window)
+            conditions.append(has_part(_users.c.name, name_filter))
+        if group is not None:
+            conditions.append(_users.c.id.in_(members_of([group])))
+        if admin is not None:
+            conditions.append(_users.c.admin.is_(admin))
+        order = _order(sort, descending=descending, dialect=self._db.dialect.name)
+        rows, total = await page(self._db, _USER.where(*conditions).order_by(*order), window)
         return [_user(row) for row in rows], total
 
     async def names(self) -> Sequence[str]:

@@ -202,7 +202,10 @@ def group_model(details: GroupDetails, scopes: ScopeSet) -> models.Group | None:
         return None
     model: models.Group = {"kind": "group", "name": group.name}
     if reads:
-        model["users"] = list(details.members)
+        if details.member_count is None:
+            model["users"] = list(details.members)
+        else:
+            model["user_count"] = details.member_count
         model["properties"] = dict(group.properties)
     if reads_roles:
         model["roles"] = list(details.roles)

@@ -201,6 +201,7 @@ class Group(TypedDict):
     kind: Literal["group"]
     name: str
     users: NotRequired[list[str]]
+    user_count: NotRequired[Annotated[int, "In place of `users`, where the query says `include_users=0`"]]
     properties: NotRequired[Object]
     roles: NotRequired[list[str]]
 

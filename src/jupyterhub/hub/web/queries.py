@@ -51,9 +51,29 @@ class UserChoice(ShownServers, Paging):
     name_filter: Annotated[
         str, "Only users whose name has this in it; `%` stands for any text, `_` for any character"
     ] = field(default="", metadata={"keeps_spaces": True})
+    group: Annotated[str, "Only members of this group, which takes `read:groups`"] = field(
+        default="", metadata={"keeps_spaces": True}
+    )
+    admin: Annotated[
+        bool | None, Is(type=("boolean", "string")), "Only admins, or only others. Anything but `0` and `false` is yes"
+    ] = None
     sort: Annotated[
         str, Is(one_of=tuple(sign + order for order in sorted(USER_ORDERS) for sign in ("", "-"))), "`-` for descending"
     ] = "id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupChoice(Paging):
+    """Which groups, and how they are shown."""
+
+    name_filter: Annotated[
+        str, "Only groups whose name has this in it; `%` stands for any text, `_` for any character"
+    ] = field(default="", metadata={"keeps_spaces": True})
+    include_users: Annotated[
+        bool,
+        Is(type=("boolean", "string")),
+        "Name all members. With `0` or `false` the answer says how many there are: groups may have very many",
+    ] = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from jupyterhub.words.errors import Invalid
 class GroupList(APIHandler):
     metrics_name = "jupyterhub.apihandlers.groups.GroupListAPIHandler"
     operations = {
-        "get": Operation("List groups", query=queries.Paging, answers={200: paged(list[models.Group])}),
+        "get": Operation("List groups", query=queries.GroupChoice, answers={200: paged(list[models.Group])}),
         "post": Operation(
             "Make groups",
             bodies.NewGroups,
@@ -25,8 +25,13 @@ class GroupList(APIHandler):
 
     @needs_scope("list:groups")
     async def get(self) -> None:
-        window = self.window()
-        groups, total = await self.house.groups.page(self.asking.list_filter("list:groups"), window=window)
+        window, chosen = self.window(), self.read_query(queries.GroupChoice)
+        groups, total = await self.house.groups.page(
+            self.asking.list_filter("list:groups"),
+            name_filter=chosen.name_filter or None,
+            names_members=chosen.include_users,
+            window=window,
+        )
         shown = [model for group in groups if (model := group_model(group, self.asking.scopes))]
         self.answer_list(shown, total, window)
 

@@ -50,10 +50,15 @@ class UserList(_UsersHandler):
     @needs_scope("list:users")
     async def get(self) -> None:
         window, chosen = self.window(), self.read_query(queries.UserChoice)
+        # who is in a group is told to those who may read the group, by whatever way they ask
+        if chosen.group and not self.asking.may("read:groups", Target(group=chosen.group)):
+            raise Denied("Choosing users by group requires the scope read:groups for that group.")
         users, total = await self.house.users.page(
             self.asking.list_filter("list:users"),
             state=chosen.state,
             name_filter=chosen.name_filter or None,
+            group=chosen.group or None,
+            admin=chosen.admin,
             sort=chosen.sort,
             window=window,
             parts=user_parts(self.asking.scopes),
