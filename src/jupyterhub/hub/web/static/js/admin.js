@@ -1,96 +1,66 @@
-// The admin page: a table of users, paged, searched and changed through the public REST API.
-import { api, escapeName, serverPath, show } from "./api.js";
+// The admin page: its views. Each is a module of its own, loaded when it is first looked at; the address says which one.
+import { show, t } from "./ui.js";
 
-const section = document.getElementById("admin-users");
-const rows = document.getElementById("user-rows");
-const filter = document.getElementById("user-filter");
+const VIEWS = {
+  users: () => import("./admin-users.js"),
+  groups: () => import("./admin-groups.js"),
+  services: () => import("./admin-services.js"),
+};
+
+const place = document.getElementById("admin-view");
 const problem = document.getElementById("admin-error");
-const limit = Number(section.dataset.pageLimit) || 50;
-const view = new URLSearchParams(window.location.search);
-let offset = Number(view.get("offset")) || 0;
-filter.value = view.get("name_filter") || "";
+const tabs = [...document.querySelectorAll("#admin-tabs a")];
 
-function button(label, work) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "button";
-  made.textContent = label;
-  made.addEventListener("click", async () => {
-    made.disabled = true;
-    show(problem, "");
-    try {
-      await work();
-      await load();
-    } catch (error) {
-      made.disabled = false;
-      show(problem, error.message);
+/** The query of the address: what a view shows is in it, so that it can be kept, sent on, and gone back to. */
+const address = {
+  get: (name) => new URLSearchParams(window.location.search).get(name) || "",
+  /** Change some of it; what is empty is left out. ``replace``: no new step to go back to. */
+  set(changes, { replace = false } = {}) {
+    const query = new URLSearchParams(window.location.search);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
     }
-  });
-  return made;
-}
+    const url = `?${query}`;
+    if (url !== window.location.search) window.history[replace ? "replaceState" : "pushState"](null, "", url);
+  },
+};
 
-function cell(row, ...children) {
-  const made = row.insertCell();
-  made.append(...children);
-  return made;
-}
+let shown = "";
+let view = null;
 
-function draw(user) {
-  const row = rows.insertRow();
-  row.dataset.user = user.name;
-  cell(row, user.name);
-  cell(row, user.admin ? "yes" : "no");
-  const servers = Object.values(user.servers || {});
-  cell(row, servers.map((s) => `${s.display_name || s.name || "default"}: ${s.pending || (s.ready ? "running" : "stopped")}`).join(", ") || "–");
-  cell(row, user.last_activity ? new Date(user.last_activity).toLocaleString() : "never");
-  const actions = cell(row);
-  actions.className = "actions";
-  if (servers.length === 0) actions.append(button("Start", () => api("POST", serverPath(user.name, ""))));
-  for (const server of servers) {
-    actions.append(button(`Stop ${server.name || "server"}`, () => api("DELETE", serverPath(user.name, server.name))));
+async function go() {
+  const wanted = Object.hasOwn(VIEWS, address.get("view")) ? address.get("view") : "users";
+  if (wanted === shown) {
+    view?.show();
+    return;
   }
-  actions.append(button(user.admin ? "Remove admin" : "Make admin", () => api("PATCH", `users/${escapeName(user.name)}`, { admin: !user.admin })));
-  if (user.name !== window.jhdata.user) {
-    actions.append(button("Delete", async () => {
-      if (window.confirm(`Delete ${user.name}? Their servers are stopped; their files are not touched.`)) {
-        await api("DELETE", `users/${escapeName(user.name)}`);
-      }
-    }));
-  }
-}
-
-async function load() {
-  const query = new URLSearchParams({ offset, limit });
-  if (filter.value) query.set("name_filter", filter.value);
-  window.history.replaceState(null, "", `?${query}`);
-  const page = await api("GET", `users?${query}`);
-  rows.replaceChildren();
-  page.items.forEach(draw);
-  const { total, next } = page._pagination;
-  document.getElementById("page-of").textContent = total ? `${offset + 1}–${offset + page.items.length} of ${total}` : "none";
-  document.getElementById("previous-page").disabled = offset === 0;
-  document.getElementById("next-page").disabled = !next;
-}
-
-const reload = () => load().catch((error) => show(problem, error.message));
-let typing;
-filter.addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(() => { offset = 0; reload(); }, 200);
-});
-document.getElementById("previous-page").addEventListener("click", () => { offset = Math.max(0, offset - limit); reload(); });
-document.getElementById("next-page").addEventListener("click", () => { offset += limit; reload(); });
-document.getElementById("add-users").addEventListener("click", async () => {
-  const field = document.getElementById("new-users");
-  const usernames = field.value.split(/[\s,]+/).filter(Boolean);
-  if (!usernames.length) return;
+  view?.close();
+  view = null;
+  shown = wanted;
   show(problem, "");
-  try {
-    await api("POST", "users", { usernames });
-    field.value = "";
-    await load();
-  } catch (error) {
-    show(problem, error.message);
+  for (const tab of tabs) {
+    if (tab.dataset.view === wanted) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
   }
+  try {
+    const { mount } = await VIEWS[wanted]();
+    if (shown !== wanted) return;
+    place.replaceChildren();
+    view = mount(place, { address, problem });
+  } catch (error) {
+    shown = "";
+    show(problem, t("This part of the page could not be loaded: {error}", { error: error.message }));
+  }
+}
+
+/** Go to another view, or the same one with another query, without loading the page anew. */
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='?view=']");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  window.history.pushState(null, "", link.getAttribute("href"));
+  go();
 });
-reload();
+window.addEventListener("popstate", go);
+go();

@@ -1,6 +1,6 @@
 // The home page: stop, add, delete and share servers without leaving it.
 import { ApiError, api, escapeName, serverPath } from "./api.js";
-import { confirmed, copy, during, show, t } from "./ui.js";
+import { confirmed, copy, during, show, slug, t } from "./ui.js";
 
 const user = window.jhdata.user;
 const message = document.getElementById("home-message");
@@ -67,12 +67,6 @@ for (const row of document.querySelectorAll(".shared-row")) {
       row.remove();
     }, message);
   });
-}
-
-/** A server name from the label that somebody typed: lower-case letters, digits, single hyphens. */
-function slug(label) {
-  const plain = label.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^[^a-z]+/, "");
-  return plain.slice(0, 30).replace(/-+$/, "") || "server";
 }
 
 const input = document.querySelector(".new-server-name");

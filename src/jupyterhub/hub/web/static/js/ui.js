@@ -27,6 +27,12 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
+/** A server name from the label that somebody typed: lower-case letters, digits, single hyphens. */
+export function slug(label) {
+  const plain = label.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^[^a-z]+/, "");
+  return plain.slice(0, 30).replace(/-+$/, "") || "server";
+}
+
 const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
 
 /** A moment as people say it: "5 minutes ago", "in 3 days". */
