@@ -19,6 +19,7 @@ from jupyterhub.hub.requesters import Requesters
 from jupyterhub.hub.services import Services
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.shares import Shares
+from jupyterhub.hub.status import Status
 from jupyterhub.hub.store.store import Store
 from jupyterhub.hub.tokens import Tokens
 from jupyterhub.hub.users import Users
@@ -147,6 +148,8 @@ class ServersByRow:
 
 
 class NoRoutes:
+    proxy: Any = None
+
     def __init__(self) -> None:
         self.table: dict[str, Any] = {"/": {"routespec": "/", "target": "http://hub", "data": {"hub": True}}}
         self.checks = 0
@@ -224,6 +227,7 @@ class SmallHouse:
             store=store, settings=self.settings, registry=registry, routes=self.routes, prober=AnswersAtOnce()
         )
         self.shares = Shares(store=store, registry=registry)
+        self.status = Status(store=store, routes=self.routes, hub_id=lambda: "h")  # type: ignore[arg-type]
 
     def shutdown(self, **how: Any) -> None:
         self.ended.append(how)

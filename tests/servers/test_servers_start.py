@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from jupyterhub.words.errors import Conflict, Invalid, NotFound, Throttled
+from jupyterhub.words.clock import utcnow
+from jupyterhub.words.errors import Conflict, Invalid, NotFound, SpawnFailed, Throttled
 from jupyterhub.words.models import Phase
 from jupyterhub.words.names import ServerKey
 from jupyterhub.words.secret_hash import secret_matches
@@ -20,6 +22,23 @@ async def test_a_start_ends_in_a_ready_server_with_a_route(hub, world, cluster):
     assert cluster.proxy.leads_to("/user/ada/") == f"http://127.0.0.1:{world.port}"
     assert cluster.proxy.table["/user/ada/"]["data"] == {"user": "ada", "server_name": ""}
     assert server.state == {"ticket": 1} and server.started is not None
+
+
+async def test_a_start_is_noted_for_the_status_whichever_hub_drove_it(hub, other, world):
+    await hub.start()
+    world.during_start = failing
+    with pytest.raises(SpawnFailed):
+        await other.start(BOB)
+    async with hub.servers.tools.store.read() as tx:
+        [minute, *more] = await tx.starts.by_minute(utcnow() - timedelta(minutes=5))
+        [failed] = await tx.starts.failed(utcnow() - timedelta(minutes=5), limit=9)
+    assert sum(m.succeeded for m in (minute, *more)) == 1 and sum(m.failed for m in (minute, *more)) == 1
+    assert minute.mean_s is not None and minute.mean_s == minute.longest_s
+    assert (failed.key, failed.reason) == (BOB, "no volume")
+
+
+async def failing(spawner):
+    raise RuntimeError("no volume")
 
 
 async def test_two_that_ask_at_once_get_one_start(hub, world):

@@ -50,6 +50,7 @@ from jupyterhub.hub.services import Services, ServiceSpec
 from jupyterhub.hub.settings import HubSettings
 from jupyterhub.hub.shares import Shares
 from jupyterhub.hub.spawners import Spawners
+from jupyterhub.hub.status import STARTS_KEPT, Status
 from jupyterhub.hub.store import schema
 from jupyterhub.hub.store.legacy_session import legacy_session
 from jupyterhub.hub.store.notices import Notices
@@ -282,6 +283,7 @@ async def build(
         views=views,
         authenticator=authenticator,
         templates=templates,
+        status=Status(store=store, routes=routes, hub_id=lambda: servers.hub_id),
         shutdown=shutdown,
     )
     views.delete_user = partial(house.users.delete, requester=None)
@@ -605,6 +607,7 @@ class RunningHub:
             await tx.tokens.delete_expired(utcnow())
             await tx.oauth.delete_expired_codes(utcnow())
             await tx.shares.delete_expired(utcnow())
+            await tx.starts.delete_before(utcnow() - STARTS_KEPT)
 
     async def _count(self) -> None:
         await self._collector.count(self._house.store)

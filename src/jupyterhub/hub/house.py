@@ -23,6 +23,7 @@ from .servers.servers import Servers
 from .services import Services
 from .settings import HubSettings
 from .shares import Shares
+from .status import Status
 from .store.store import Store
 from .tokens import Tokens
 from .users import Users
@@ -47,6 +48,7 @@ class House:
     oauth: OAuthProvider
     routes: Routes
     views: Views
+    status: Status
     #: the configured plugins
     authenticator: Any
     #: renders pages; its type lives in ``hub/web``, above us

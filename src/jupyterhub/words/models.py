@@ -76,6 +76,29 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartsInMinute:
+    """The starts of servers that ended in one minute."""
+
+    #: its beginning
+    minute: datetime
+    succeeded: int
+    failed: int
+    #: how long those that succeeded took; None without any
+    mean_s: float | None
+    longest_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedStart:
+    """A start that has failed, with the reason as the log has it."""
+
+    key: ServerKey
+    minute: datetime
+    took_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A user's server, running or not: one row of ``spawners`` with its row in our ``server_states``."""
 

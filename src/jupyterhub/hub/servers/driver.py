@@ -110,6 +110,8 @@ class Driver:
         self.spawner: Any = None
         self._tools, self._handler = tools, handler
         self._client_id = server.oauth_client_id or oauth_client_id(server.key)
+        #: when this driver took up the start; None if it never did
+        self._began: float | None = None
         #: what the server of this start was given
         self._given: credentials.Credentials | None = None
 
@@ -213,7 +215,7 @@ class Driver:
     # -- starting
 
     async def _start(self, server: Server) -> None:
-        began = time.monotonic()
+        began = self._began = time.monotonic()
         self.spawner._spawn_pending = True
         try:
             if await self._is_resumed(server):
@@ -386,6 +388,8 @@ class Driver:
             async with tools.store.begin() as tx:
                 await tx.servers.mark_ready(self.lease, now=utcnow(), was=was)
                 await tx.servers.add_event(self.lease, ready, now=utcnow())
+                if was is Phase.STARTING and self._began is not None:
+                    await tx.starts.add(self.key, took_s=time.monotonic() - self._began, now=utcnow())
                 if self._counts_failures():
                     await tx.facts.remove(FAILURES)
         except LeaseLost:
@@ -460,6 +464,7 @@ class Driver:
         self.spawner._failed = True
         async with self._tools.store.begin() as tx:
             await tx.servers.mark_stopping(self.lease, now=utcnow(), failure=verdict.failure)
+            await tx.starts.add(self.key, took_s=took_s, now=utcnow(), failure=verdict.failure.message)
         if verdict.status == "error":
             await self._count_failure()
 

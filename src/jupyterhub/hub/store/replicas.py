@@ -79,6 +79,11 @@ class Replicas:
         if await facts.get(LEADER) == hub_id:
             await facts.remove(LEADER)
 
+    async def leader(self) -> str | None:
+        """Give the id of the hub that leads, None if nobody does. It may have ended without resigning."""
+        leader = await Facts(self._db).peek(LEADER)
+        return leader if isinstance(leader, str) else None
+
     async def list(self) -> list[Replica]:
         rows = await self._db.execute(select(_replicas).order_by(_replicas.c.started))
         found = []

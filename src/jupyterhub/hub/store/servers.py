@@ -183,6 +183,11 @@ class Servers:
         chosen = _states.c.phase.in_([str(p) for p in phases] or _ACTIVE)
         return (await self._db.execute(select(func.count()).select_from(_states).where(chosen))).scalar_one()
 
+    async def count_by_phase(self) -> dict[Phase, int]:
+        """Count the servers that are not stopped, by phase; phases without any are left out."""
+        counted = select(_states.c.phase, func.count()).where(_states.c.phase.in_(_ACTIVE)).group_by(_states.c.phase)
+        return {Phase(row[0]): row[1] for row in await self._db.execute(counted)}
+
     async def count_named(self, user_id: int) -> int:
         named = select(func.count()).where(_spawners.c.user_id == user_id, _spawners.c.name != "")
         return (await self._db.execute(named)).scalar_one()

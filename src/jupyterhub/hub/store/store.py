@@ -30,6 +30,7 @@ from .roles import Roles
 from .servers import Servers
 from .services import Services
 from .shares import Shares
+from .starts import Starts
 from .steady import SteadyConnection
 from .tokens import Tokens
 from .users import Users
@@ -48,6 +49,7 @@ class Transaction:
         "servers",
         "services",
         "shares",
+        "starts",
         "tokens",
         "users",
     )
@@ -62,6 +64,7 @@ class Transaction:
         self.oauth = OAuth(connection)
         self.shares = Shares(connection)
         self.servers = Servers(connection)
+        self.starts = Starts(connection)
         self.replicas = Replicas(connection)
         self.facts = Facts(connection)
 

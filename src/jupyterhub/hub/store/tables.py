@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 #: the newest revision of the original's schema that we know
 HEAD = "f460b0348206"
 #: the version of our own tables
-OWN_VERSION = 3
+OWN_VERSION = 4
 
 metadata = MetaData(
     naming_convention={
@@ -317,6 +318,21 @@ server_events = Table(
     PrimaryKeyConstraint("spawner_id", "generation", "seq"),
 )
 
+#: Starts of the last day, for people who look how the hub is doing. Names in place of keys: what happened has happened,
+#: also when the user is gone.
+starts = Table(
+    "jhx_starts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    #: since 1970, so that any engine can count starts by it
+    Column("minute", Integer, nullable=False, index=True),
+    Column("user_name", String(255), nullable=False),
+    Column("server_name", String(255), nullable=False),
+    Column("took_s", Float, nullable=False),
+    #: why it failed; null if it did not
+    Column("failure", Text),
+)
+
 hub_settings = Table(
     "jhx_hub_settings",
     metadata,
@@ -337,7 +353,7 @@ spent_codes = Table(
 own_schema = Table("jhx_own_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 #: our own tables, in an order in which they can be created
-OWN_TABLES = (replicas, server_states, server_events, hub_settings, spent_codes, own_schema)
+OWN_TABLES = (replicas, server_states, server_events, starts, hub_settings, spent_codes, own_schema)
 
 
 def _index(column: Column[Any]) -> Index:

@@ -13,13 +13,14 @@ from jupyterhub.hub import addresses
 from jupyterhub.hub.groups import GroupDetails
 from jupyterhub.hub.services import ServiceDetails
 from jupyterhub.hub.settings import HubSettings
+from jupyterhub.hub.status import Overview
 from jupyterhub.hub.tokens import TokenDetails
 from jupyterhub.hub.users import UserDetails, UserParts
 from jupyterhub.hub.web import models
 from jupyterhub.rbac.expand import Owner, identify_scopes
 from jupyterhub.rbac.scope_set import ALL, ScopeSet, Target
 from jupyterhub.words.clock import isoformat
-from jupyterhub.words.models import Json, Server, Share, ShareCode
+from jupyterhub.words.models import FailedStart, Json, Phase, Server, Share, ShareCode
 from jupyterhub.words.names import ServerKey
 from jupyterhub.words.unset import UNSET, Unset
 from jupyterhub.words.urls import server_progress_path
@@ -295,4 +296,65 @@ def made_share_code_model(code: ShareCode, secret: str, settings: HubSettings) -
         "code": secret,
         "accept_url": path,
         "full_accept_url": origin + path if origin else None,
+    }
+
+
+# -- the hubs
+
+
+def status_model(overview: Overview, failures: Sequence[FailedStart]) -> models.Status:
+    """Give how the hubs are doing, with those of the failures that the reader may see."""
+    servers = overview.servers
+    return {
+        "at": isoformat(overview.at),
+        "hubs": [
+            {
+                "id": hub.replica.id,
+                "host": hub.replica.host,
+                "pid": hub.replica.pid,
+                "url": hub.replica.url,
+                "started": isoformat(hub.replica.started),
+                "heartbeat": isoformat(hub.replica.heartbeat),
+                "leads": hub.leads,
+                "answers": hub.answers,
+            }
+            for hub in overview.hubs
+        ],
+        "database": {
+            "engine": overview.database.dialect,
+            "took_s": round(overview.database.took_s, 6),
+            "users": overview.database.users,
+        },
+        "proxy": {
+            "name": overview.proxy.name,
+            "took_s": round(overview.proxy.took_s, 6),
+            "routes": overview.proxy.routes,
+            "problem": overview.proxy.problem,
+        },
+        "servers": {
+            "ready": servers.get(Phase.READY, 0),
+            "starting": servers.get(Phase.STARTING, 0),
+            "stopping": servers.get(Phase.STOPPING, 0),
+            "checking": servers.get(Phase.CHECKING, 0),
+        },
+        "starts": [
+            {
+                "minute": isoformat(part.minute),
+                "succeeded": part.succeeded,
+                "failed": part.failed,
+                "mean_s": part.mean_s,
+                "longest_s": part.longest_s,
+            }
+            for part in overview.starts
+        ],
+        "failures": [
+            {
+                "user": failed.key.user,
+                "server": failed.key.name,
+                "minute": isoformat(failed.minute),
+                "took_s": failed.took_s,
+                "reason": failed.reason,
+            }
+            for failed in failures
+        ],
     }

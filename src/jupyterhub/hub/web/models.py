@@ -90,6 +90,77 @@ class ProxyRoute(TypedDict):
     data: Annotated[Object, "What the hub keeps with it, and when it was used last if the proxy tells"]
 
 
+class HubState(TypedDict):
+    """A hub that runs on this database."""
+
+    id: str
+    host: str
+    pid: int
+    url: Annotated[str, "Where other hubs reach it"]
+    started: Time | None
+    heartbeat: Annotated[Time | None, "When it said last that it lives, in the clock of the database"]
+    leads: Annotated[bool, "It does what one hub does for all"]
+    answers: Annotated[bool, "It is the one that answers this request"]
+
+
+class DatabaseState(TypedDict):
+    """What the database is, and how fast it answers."""
+
+    engine: str
+    took_s: Annotated[float, "How long all questions for this answer took, in seconds"]
+    users: Annotated[int, "How many users there are"]
+
+
+class ProxyState(TypedDict):
+    """Whether the proxy answers, and how fast. It is asked every five seconds at most."""
+
+    name: Annotated[str, "The class that drives it"]
+    took_s: Annotated[float, "How long it took to answer, in seconds"]
+    routes: Annotated[int | None, "How many routes it has; null if it did not answer"]
+    problem: Annotated[str, "What it answered instead; empty if all is well"]
+
+
+class ServerCounts(TypedDict):
+    """How many servers are in which state. Those that are stopped are not counted."""
+
+    ready: int
+    starting: int
+    stopping: int
+    checking: Annotated[int, "They ran under a hub that is gone; another one finds out whether they still do"]
+
+
+class StartsInMinute(TypedDict):
+    """The starts that ended in one minute."""
+
+    minute: Annotated[Time | None, "Its beginning"]
+    succeeded: int
+    failed: int
+    mean_s: Annotated[float | None, "How long those that succeeded took, in seconds; null without any"]
+    longest_s: Annotated[float | None, "How long the slowest of them took, in seconds"]
+
+
+class FailedStart(TypedDict):
+    """A start that failed."""
+
+    user: str
+    server: Annotated[str, "Empty for the default server"]
+    minute: Annotated[Time | None, "When it failed"]
+    took_s: Annotated[float, "How long it had tried, in seconds"]
+    reason: str
+
+
+class Status(TypedDict):
+    """How the hubs are doing, together."""
+
+    at: Time | None
+    hubs: list[HubState]
+    database: DatabaseState
+    proxy: ProxyState
+    servers: ServerCounts
+    starts: Annotated[list[StartsInMinute], "Of the last hour, in order; minutes without any are left out"]
+    failures: Annotated[list[FailedStart], "The last ones of the last day, the latest first, at most 50"]
+
+
 # -- users and their servers
 
 

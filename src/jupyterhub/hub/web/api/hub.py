@@ -5,10 +5,13 @@ from __future__ import annotations
 from jupyterhub.hub import metrics
 from jupyterhub.hub.info import hub_info
 from jupyterhub.hub.web import bodies, models
+from jupyterhub.hub.web.answers import status_model
 from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation, Raw
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.hub.web.handler import HubHandler
+from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.errors import Denied
+from jupyterhub.words.names import ServerKey
 from jupyterhub.words.version import __version__
 
 
@@ -40,6 +43,30 @@ class Info(APIHandler):
                 spawner_class=settings.spawner_class,
             )
         )
+
+
+class Status(APIHandler):
+    metrics_name = "jupyterhub.apihandlers.hub.StatusAPIHandler"
+    operations = {
+        "get": Operation(
+            "Look how the hubs are doing",
+            description="Failed starts are shown to those who may read these servers (`read:servers`).",
+            answers={200: models.Status},
+        )
+    }
+
+    @needs_scope("read:hub")
+    async def get(self) -> None:
+        overview = await self.house.status.overview()
+        failures = [failed for failed in overview.failures if await self._may_read(failed.key)]
+        self.answer(status_model(overview, failures))
+
+    async def _may_read(self, key: ServerKey) -> bool:
+        scopes, groups = self.asking.scopes, frozenset[str]()
+        if scopes.needs_groups(["read:servers"]):
+            async with self.house.store.read() as tx:
+                groups = (await tx.groups.groups_of_names([key.user])).get(key.user, groups)
+        return scopes.covers("read:servers", Target.of_server(key, user_groups=groups))
 
 
 class Shutdown(APIHandler):
@@ -105,6 +132,7 @@ HANDLERS: list[tuple[str, type]] = [
     (r"", Root),
     (r"/", Root),
     (r"/info", Info),
+    (r"/status", Status),
     (r"/shutdown", Shutdown),
     (r"/health", Health),
     (r"/metrics", Metrics),
