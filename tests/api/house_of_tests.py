@@ -11,6 +11,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from jupyterhub.hub.activity import Activity
+from jupyterhub.hub.bulletin import Bulletin
 from jupyterhub.hub.groups import Groups
 from jupyterhub.hub.login import Refreshed
 from jupyterhub.hub.plugin_views import Views
@@ -227,6 +228,7 @@ class SmallHouse:
             store=store, settings=self.settings, registry=registry, routes=self.routes, prober=AnswersAtOnce()
         )
         self.shares = Shares(store=store, registry=registry)
+        self.bulletin = Bulletin(store)
         self.status = Status(store=store, routes=self.routes, hub_id=lambda: "h")  # type: ignore[arg-type]
 
     def shutdown(self, **how: Any) -> None:

@@ -25,6 +25,7 @@ from jupyterhub.auth import DummyAuthenticator
 from jupyterhub.hub import initial
 from jupyterhub.hub.activity import Activity
 from jupyterhub.hub.auth_state import AuthStates
+from jupyterhub.hub.bulletin import Bulletin
 from jupyterhub.hub.login import Logins
 from jupyterhub.hub.oauth.provider import OAuthProvider
 from jupyterhub.hub.plugin_views import Views
@@ -284,6 +285,7 @@ async def make_door(tmp_path: Path, seed: Path) -> AsyncIterator[MakeDoor]:
             activity=Activity(store=store, resolution_s=30),
             oauth=OAuthProvider(store=store, settings=settings, registry=registry, requesters=requesters),
             servers=FakeServers(),
+            bulletin=Bulletin(store),
             views=views,
             authenticator=authenticator,
             templates=templates_below(settings.hub_prefix, *settings.template_paths),

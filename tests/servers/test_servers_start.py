@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from jupyterhub.hub.bulletin import Bulletin, Maintenance
 from jupyterhub.words.clock import utcnow
-from jupyterhub.words.errors import Conflict, Invalid, NotFound, SpawnFailed, Throttled
+from jupyterhub.words.errors import Conflict, Invalid, NotFound, SpawnFailed, Throttled, Unavailable
 from jupyterhub.words.models import Phase
 from jupyterhub.words.names import ServerKey
 from jupyterhub.words.secret_hash import secret_matches
@@ -275,3 +276,14 @@ async def test_a_stop_between_the_answer_and_ready_is_carried_out_at_once(hub, w
     with pytest.raises(Conflict, match="cancelled"):
         await hub.start(wait_s=2.5)
     assert not world.running and cluster.proxy.table == {}
+
+
+async def test_during_maintenance_nothing_starts_on_any_hub_but_what_runs_goes_on(hub, other, world):
+    await hub.start(BOB)
+    bulletin = Bulletin(other.servers.tools.store)
+    await bulletin.change(maintenance=Maintenance(text="Disks.", since=utcnow(), by="root"))
+    with pytest.raises(Unavailable, match="Disks"):
+        await hub.start()
+    assert world.count("start") == 1 and (await hub.row(BOB)).is_ready
+    await bulletin.change(maintenance=None)
+    assert (await hub.start()).is_ready

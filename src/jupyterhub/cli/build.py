@@ -28,6 +28,7 @@ from jupyterhub import objects
 from jupyterhub.hub import initial, metrics
 from jupyterhub.hub.activity import Activity
 from jupyterhub.hub.auth_state import AuthStates
+from jupyterhub.hub.bulletin import Bulletin
 from jupyterhub.hub.event_log import emitter, make_event_logger
 from jupyterhub.hub.groups import Groups
 from jupyterhub.hub.house import House
@@ -283,6 +284,7 @@ async def build(
         views=views,
         authenticator=authenticator,
         templates=templates,
+        bulletin=Bulletin(store),
         status=Status(store=store, routes=routes, hub_id=lambda: servers.hub_id),
         shutdown=shutdown,
     )

@@ -13,6 +13,7 @@ from typing import Any
 from jupyterhub.rbac.scopes import ScopeRegistry
 
 from .activity import Activity
+from .bulletin import Bulletin
 from .groups import Groups
 from .login import Logins
 from .oauth.provider import OAuthProvider
@@ -49,6 +50,7 @@ class House:
     routes: Routes
     views: Views
     status: Status
+    bulletin: Bulletin
     #: the configured plugins
     authenticator: Any
     #: renders pages; its type lives in ``hub/web``, above us

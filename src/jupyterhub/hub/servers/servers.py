@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from jupyterhub.hub import addresses
+from jupyterhub.hub.bulletin import Bulletin
 from jupyterhub.hub.plugin_calls import call
 from jupyterhub.hub.plugin_views import UserView
+from jupyterhub.hub.requester import Requester
 from jupyterhub.hub.store.notices import server_topic
 from jupyterhub.hub.store.store import Transaction
 from jupyterhub.words.clock import utcnow
@@ -49,6 +51,7 @@ class Servers:
     def __init__(self, *, tools: Tools, hub_id: str) -> None:
         self.tools = tools
         self.hub_id = hub_id
+        self._bulletin = Bulletin(tools.store)
         self.drivers: dict[int, Driver] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         #: all tasks of drivers, also those that end while another driver of the same server waits for them
@@ -213,6 +216,7 @@ class Servers:
         display_name: str | None = None,
         user_options: Mapping[str, Json] | None = None,
         handler: Any = None,
+        requester: Requester | None = None,
         wait_s: float,
     ) -> Server:
         """Start a server, or join a start that is going on, and wait at most ``wait_s`` seconds for its end.
@@ -223,6 +227,7 @@ class Servers:
             NotFound: no such user.
             Invalid: it runs already, is being stopped, or its name is not allowed.
             Throttled: a limit is reached.
+            Unavailable: there is maintenance, and neither the owner nor ``requester`` may pass.
             SpawnFailed: it failed while we waited.
         """
         server = await self._find_or_create(key, display_name, handler)
@@ -230,6 +235,7 @@ class Servers:
             # Perhaps it has died and nobody noticed yet: whoever asks for a start shall get one.
             server = await self.check(key) or server
         if server.phase is not Phase.STARTING:
+            await self._bulletin.check_may_start(await self._user(key.user), requester)
             server = await self._begin(server, user_options, handler)
         return await self._see_started(server, wait_s)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from jupyterhub.hub import addresses
+from jupyterhub.hub.bulletin import Posted
 from jupyterhub.hub.groups import GroupDetails
 from jupyterhub.hub.services import ServiceDetails
 from jupyterhub.hub.settings import HubSettings
@@ -300,6 +301,32 @@ def made_share_code_model(code: ShareCode, secret: str, settings: HubSettings) -
 
 
 # -- the hubs
+
+
+def notices_model(posted: Posted) -> models.Notices:
+    """Give what an admin tells everybody."""
+    announcement, maintenance = posted.announcement, posted.maintenance
+    return {
+        "announcement": None
+        if announcement is None
+        else {
+            "text": announcement.text,
+            "kind": announcement.kind,
+            "until": isoformat(announcement.until),
+            "since": isoformat(announcement.since),
+            "by": announcement.by,
+        },
+        "maintenance": None
+        if maintenance is None
+        else {
+            "text": maintenance.text,
+            "users": list(maintenance.users),
+            "groups": list(maintenance.groups),
+            "until": isoformat(maintenance.until),
+            "since": isoformat(maintenance.since),
+            "by": maintenance.by,
+        },
+    }
 
 
 def status_model(overview: Overview, failures: Sequence[FailedStart]) -> models.Status:

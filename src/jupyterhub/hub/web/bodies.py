@@ -16,6 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union
 
+from jupyterhub.hub.bulletin import LONGEST_TEXT
 from jupyterhub.hub.shares import MAX_CODE_LIFE_S, MIN_CODE_LIFE_S
 from jupyterhub.hub.web.schemas import Is
 from jupyterhub.words.errors import Invalid
@@ -223,6 +224,36 @@ class Shutdown:
     servers: Switch | None = None
 
 
+Until = Annotated[str | None, Is(format="date-time"), "When it ends by itself; without it, somebody has to end it"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A line on all pages."""
+
+    text: Annotated[str, Is(min_length=1, max_length=LONGEST_TEXT), "Plain text; addresses in it become links"]
+    kind: Annotated[Literal["info", "warning"], "How it looks"] = "info"
+    until: Until = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """No servers can be started, but those of admins and of those who are named here."""
+
+    text: Annotated[str, Is(max_length=LONGEST_TEXT), "What is going on, in plain text"] = ""
+    users: Annotated[tuple[str, ...], "Users whose servers may start all the same"] = ()
+    groups: Annotated[tuple[str, ...], "Groups of such users"] = ()
+    until: Until = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticesChange:
+    """What to tell everybody. null takes a notice down, what is left out stays."""
+
+    announcement: Announcement | Unset | None = UNSET
+    maintenance: Maintenance | Unset | None = UNSET
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyAddress:
     """How the hub reaches the proxy; what is left out stays."""
@@ -269,7 +300,7 @@ OPEN_SHAPES: frozenset[type] = frozenset(
     }
 )
 #: bodies that must have a key: without one they would say nothing
-NEVER_EMPTY: frozenset[type] = frozenset({ServerChange, NewService, ProxyAddress})
+NEVER_EMPTY: frozenset[type] = frozenset({NoticesChange, ServerChange, NewService, ProxyAddress})
 
 
 def read_server_options(value: Json) -> ServerOptions:

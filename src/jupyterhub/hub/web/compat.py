@@ -376,6 +376,7 @@ class BaseHandler(HubHandler):
             display_name=display_name or None,
             user_options=options,
             handler=self,
+            requester=self.requester,
             wait_s=self.slow_spawn_timeout,
         )
 

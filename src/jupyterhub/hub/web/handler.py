@@ -468,6 +468,7 @@ class HubHandler(RequestHandler):
 
     async def rendered(self, template: str, **namespace: Any) -> str:
         await self._look_at_services()
+        await self.house.bulletin.now()
         namespace = {**self.page_namespace(), **namespace}
         self._restrict_page(template, namespace)
         html_text: str = await self.house.templates.render(template, **namespace)
@@ -512,6 +513,7 @@ class HubHandler(RequestHandler):
             "lang": catalogue.language,
             "texts": catalogue.for_scripts,
             "gettext": catalogue.gettext,
+            "posted": self.house.bulletin.last,
         }
 
     async def _look_at_services(self) -> None:

@@ -90,6 +90,34 @@ class ProxyRoute(TypedDict):
     data: Annotated[Object, "What the hub keeps with it, and when it was used last if the proxy tells"]
 
 
+class Announcement(TypedDict):
+    """A line on all pages."""
+
+    text: str
+    kind: Literal["info", "warning"]
+    until: Annotated[Time | None, "When it goes by itself"]
+    since: Time | None
+    by: Annotated[str, "Who has put it up"]
+
+
+class Maintenance(TypedDict):
+    """No servers can be started, but those of admins and of those who are named here."""
+
+    text: str
+    users: list[str]
+    groups: list[str]
+    until: Annotated[Time | None, "When it ends by itself"]
+    since: Time | None
+    by: str
+
+
+class Notices(TypedDict):
+    """What an admin tells everybody."""
+
+    announcement: Announcement | None
+    maintenance: Maintenance | None
+
+
 class HubState(TypedDict):
     """A hub that runs on this database."""
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from jupyterhub.hub import metrics
+from datetime import datetime
+
+from jupyterhub.hub import bulletin, metrics
+from jupyterhub.hub.activity import parsed_time
 from jupyterhub.hub.info import hub_info
 from jupyterhub.hub.web import bodies, models
-from jupyterhub.hub.web.answers import status_model
+from jupyterhub.hub.web.answers import notices_model, status_model
 from jupyterhub.hub.web.api.base import Absent, APIHandler, Operation, Raw
 from jupyterhub.hub.web.entry import needs_scope
 from jupyterhub.hub.web.handler import HubHandler
 from jupyterhub.rbac.scope_set import Target
+from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import Denied
 from jupyterhub.words.names import ServerKey
+from jupyterhub.words.unset import UNSET, Unset
 from jupyterhub.words.version import __version__
 
 
@@ -67,6 +72,52 @@ class Status(APIHandler):
             async with self.house.store.read() as tx:
                 groups = (await tx.groups.groups_of_names([key.user])).get(key.user, groups)
         return scopes.covers("read:servers", Target.of_server(key, user_groups=groups))
+
+
+class Notices(APIHandler):
+    """An announcement on all pages, and maintenance, in which no server starts."""
+
+    metrics_name = "jupyterhub.apihandlers.hub.NoticesAPIHandler"
+    operations = {
+        "get": Operation("Read what is announced", answers={200: models.Notices}),
+        "patch": Operation(
+            "Announce something, or begin or end maintenance",
+            bodies.NoticesChange,
+            description="Counts at once, on all hubs, and outlives restarts. Who may end the hub may close it.",
+            without_body=Absent.REFUSED,
+            answers={200: models.Notices},
+            refusals={400: "An end is in the past, or a user or a group does not exist."},
+        ),
+    }
+
+    @needs_scope("read:hub")
+    async def get(self) -> None:
+        self.answer(notices_model(await self.house.bulletin.now()))
+
+    @needs_scope("shutdown")
+    async def patch(self) -> None:
+        change = self.read_body(bodies.NoticesChange)
+        announcement: bulletin.Announcement | Unset | None = UNSET
+        maintenance: bulletin.Maintenance | Unset | None = UNSET
+        now, by = utcnow(), self.asking.name
+        match change.announcement:
+            case None:
+                announcement = None
+            case bodies.Announcement(text=text, kind=kind, until=until):
+                announcement = bulletin.Announcement(text=text, kind=kind, until=_time(until), since=now, by=by)
+        match change.maintenance:
+            case None:
+                maintenance = None
+            case bodies.Maintenance(text=text, users=users, groups=groups, until=until):
+                maintenance = bulletin.Maintenance(
+                    text=text, users=users, groups=groups, until=_time(until), since=now, by=by
+                )
+        posted = await self.house.bulletin.change(announcement=announcement, maintenance=maintenance)
+        self.answer(notices_model(posted))
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else parsed_time(text, utcnow() + bulletin.FURTHEST)
 
 
 class Shutdown(APIHandler):
@@ -133,6 +184,7 @@ HANDLERS: list[tuple[str, type]] = [
     (r"/", Root),
     (r"/info", Info),
     (r"/status", Status),
+    (r"/notices", Notices),
     (r"/shutdown", Shutdown),
     (r"/health", Health),
     (r"/metrics", Metrics),

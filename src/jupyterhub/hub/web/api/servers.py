@@ -45,6 +45,7 @@ class UserServer(APIHandler):
                 409: "The start was cancelled.",
                 429: "Too many servers are starting (`Retry-After` says when to try again), or running.",
                 500: "The start has failed.",
+                503: "There is maintenance: no server starts (`Retry-After` says when to try again).",
             },
             any_status=True,
         ),
@@ -96,6 +97,7 @@ class UserServer(APIHandler):
             display_name=options.label,
             user_options=options.user_options,
             handler=self,
+            requester=self.requester,
             wait_s=self.house.settings.slow_spawn_timeout,
         )
         self._answer_plain(201 if server.is_ready else 202)

@@ -196,6 +196,7 @@ class SpawnHandler(_ServerPage):
                 display_name=self.get_argument("display_name", None),
                 user_options=options,
                 handler=self,
+                requester=self.requester,
                 wait_s=FIRST_WAIT_S,
             )
         except (HubError, HTTPError) as error:
