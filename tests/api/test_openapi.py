@@ -161,7 +161,7 @@ def test_bodies_are_described_as_they_are_read():
         (
             "post",
             "/users/{user_name}/servers/{server_name}",
-            {"201", "202", "400", "403", "404", "409", "429", "500", "default"},
+            {"201", "202", "400", "403", "404", "409", "429", "500", "503", "default"},
         ),
         ("delete", "/services/{service_name}", {"200", "400", "403", "404", "405", "409"}),
     ],

@@ -33,7 +33,7 @@ def used() -> dict[str, set[str]]:
 def _of_templates() -> Iterator[tuple[str, str]]:
     environment = Environment(extensions=["jinja2.ext.i18n"], trim_blocks=True, lstrip_blocks=True)
     for path in sorted((WEB / "templates").glob("*.html")):
-        if path.name in ("admin.html", "api-docs.html"):
+        if path.name in ("admin.html", "admin_hub.html", "api-docs.html"):
             continue
         for _, _, text in environment.extract_translations(path.read_text()):  # type: ignore[attr-defined]
             yield text if isinstance(text, str) else text[0], f"templates/{path.name}"
@@ -41,7 +41,7 @@ def _of_templates() -> Iterator[tuple[str, str]]:
 
 def _of_scripts() -> Iterator[tuple[str, str]]:
     for path in sorted((WEB / "static" / "js").glob("*.js")):
-        if not path.name.startswith("admin"):
+        if not path.name.startswith(("admin", "charts")):
             for literal in _SCRIPT_TEXT.findall(path.read_text()):
                 yield json.loads(literal), f"static/js/{path.name}"
     # a table of share.js

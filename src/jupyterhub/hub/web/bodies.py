@@ -228,7 +228,7 @@ Until = Annotated[str | None, Is(format="date-time"), "When it ends by itself; w
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
+class NewAnnouncement:
     """A line on all pages."""
 
     text: Annotated[str, Is(min_length=1, max_length=LONGEST_TEXT), "Plain text; addresses in it become links"]
@@ -237,7 +237,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Maintenance:
+class NewMaintenance:
     """No servers can be started, but those of admins and of those who are named here."""
 
     text: Annotated[str, Is(max_length=LONGEST_TEXT), "What is going on, in plain text"] = ""
@@ -250,8 +250,8 @@ class Maintenance:
 class NoticesChange:
     """What to tell everybody. null takes a notice down, what is left out stays."""
 
-    announcement: Announcement | Unset | None = UNSET
-    maintenance: Maintenance | Unset | None = UNSET
+    announcement: NewAnnouncement | Unset | None = UNSET
+    maintenance: NewMaintenance | Unset | None = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

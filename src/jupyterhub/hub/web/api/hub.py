@@ -16,7 +16,7 @@ from jupyterhub.rbac.scope_set import Target
 from jupyterhub.words.clock import utcnow
 from jupyterhub.words.errors import Denied
 from jupyterhub.words.names import ServerKey
-from jupyterhub.words.unset import UNSET, Unset
+from jupyterhub.words.unset import Unset
 from jupyterhub.words.version import __version__
 
 
@@ -96,24 +96,30 @@ class Notices(APIHandler):
 
     @needs_scope("shutdown")
     async def patch(self) -> None:
-        change = self.read_body(bodies.NoticesChange)
-        announcement: bulletin.Announcement | Unset | None = UNSET
-        maintenance: bulletin.Maintenance | Unset | None = UNSET
-        now, by = utcnow(), self.asking.name
-        match change.announcement:
-            case None:
-                announcement = None
-            case bodies.Announcement(text=text, kind=kind, until=until):
-                announcement = bulletin.Announcement(text=text, kind=kind, until=_time(until), since=now, by=by)
-        match change.maintenance:
-            case None:
-                maintenance = None
-            case bodies.Maintenance(text=text, users=users, groups=groups, until=until):
-                maintenance = bulletin.Maintenance(
-                    text=text, users=users, groups=groups, until=_time(until), since=now, by=by
-                )
-        posted = await self.house.bulletin.change(announcement=announcement, maintenance=maintenance)
+        change, now, by = self.read_body(bodies.NoticesChange), utcnow(), self.asking.name
+        posted = await self.house.bulletin.change(
+            announcement=_announcement(change.announcement, now, by),
+            maintenance=_maintenance(change.maintenance, now, by),
+        )
         self.answer(notices_model(posted))
+
+
+def _announcement(
+    asked: bodies.NewAnnouncement | Unset | None, now: datetime, by: str
+) -> bulletin.Announcement | Unset | None:
+    if not isinstance(asked, bodies.NewAnnouncement):
+        return asked
+    return bulletin.Announcement(text=asked.text, kind=asked.kind, until=_time(asked.until), since=now, by=by)
+
+
+def _maintenance(
+    asked: bodies.NewMaintenance | Unset | None, now: datetime, by: str
+) -> bulletin.Maintenance | Unset | None:
+    if not isinstance(asked, bodies.NewMaintenance):
+        return asked
+    return bulletin.Maintenance(
+        text=asked.text, users=asked.users, groups=asked.groups, until=_time(asked.until), since=now, by=by
+    )
 
 
 def _time(text: str | None) -> datetime | None:

@@ -5,6 +5,8 @@ const VIEWS = {
   users: () => import("./admin-users.js"),
   groups: () => import("./admin-groups.js"),
   services: () => import("./admin-services.js"),
+  hub: () => import("./admin-hub.js"),
+  notices: () => import("./admin-notices.js"),
 };
 
 const place = document.getElementById("admin-view");
@@ -30,7 +32,8 @@ let shown = "";
 let view = null;
 
 async function go() {
-  const wanted = Object.hasOwn(VIEWS, address.get("view")) ? address.get("view") : "users";
+  // a view without a tab is not for this visitor
+  const wanted = tabs.some((tab) => tab.dataset.view === address.get("view")) ? address.get("view") : "users";
   if (wanted === shown) {
     view?.show();
     return;
