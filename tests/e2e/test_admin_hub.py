@@ -15,7 +15,7 @@ from tests.support.axe import violations
 from tests.support.browsers import ARTIFACTS
 from tests.support.hubs import Hub
 
-from .test_pages import CONFIG, Visitor, tab_to
+from .test_pages import CONFIG, MOST_BYTES, Visitor, tab_to
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -156,3 +156,15 @@ def test_a_name_that_nobody_has_is_told_and_what_was_typed_stays(admin: Visitor)
     page.get_by_role("button", name="Begin maintenance").click()
     page.get_by_role("alert").filter(has_text="There is nobody called 'nobdy'").wait_for()
     expect(page.get_by_label("What people read")).to_have_value("New disks.")
+
+
+@pytest.mark.parametrize("view", ["hub", "notices"])
+def test_a_first_visit_is_small(hub: Hub, admin: Visitor, chromium: Any, view: str) -> None:
+    context = chromium.new_context(storage_state=admin.context.storage_state())
+    page, responses = context.new_page(), []
+    page.on("response", lambda response: responses.append(response))
+    page.goto(f"{hub.url}hub/admin?view={view}")
+    page.locator("#admin-view[data-loaded]").wait_for()
+    sizes = {r.url.rpartition("/")[2]: r.request.sizes()["responseBodySize"] for r in responses}
+    context.close()
+    assert sum(sizes.values()) < MOST_BYTES, sizes
