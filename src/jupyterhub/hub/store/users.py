@@ -82,6 +82,11 @@ _WITH_AUTH_STATE = hot(
 )
 
 
+#: The few are found first. As a condition, it would be looked up for everybody, in the order of the list.
+_admins = _users.alias("admins")
+_ADMINS: Final = select(_admins.c.id).where(_admins.c.admin)
+
+
 class Users:
     """Users within one transaction."""
 
@@ -138,7 +143,7 @@ class Users:
         if group is not None:
             conditions.append(_users.c.id.in_(members_of([group])))
         if admin is not None:
-            conditions.append(_users.c.admin.is_(admin))
+            conditions.append(_users.c.id.in_(_ADMINS) if admin else _users.c.admin.is_(False))
         order = _order(sort, descending=descending, dialect=self._db.dialect.name)
         rows, total = await page(self._db, _USER.where(*conditions).order_by(*order), window)
         return [_user(row) for row in rows], total

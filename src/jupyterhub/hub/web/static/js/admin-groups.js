@@ -97,7 +97,7 @@ export function mount(place, { address, problem }) {
       make("td", { class: "admin-user" }, make("span", { class: "admin-user-name", text: group.name })),
       make("td", { dataset: { label: t("Members") } }, members),
       make("td", { class: "admin-properties", dataset: { label: t("Properties") }, text: properties || "–" }),
-      make("td", { class: "actions" }, button(t("Properties…"), () => edit(group)), button(t("Delete…"), () => remove(group), " button-danger")),
+      make("td", { class: "actions" }, button(t("Properties…"), () => edit(group)), button(t("Delete…"), () => remove(group))),
     );
   }
 

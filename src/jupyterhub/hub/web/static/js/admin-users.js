@@ -93,8 +93,8 @@ function serverLine(user, server) {
   const name = label(user, server);
   const dataset = { server: server.name };
   const line = make("li", { class: "admin-server" });
-  if (server.name) line.append(make("span", { class: "admin-server-name", text: server.display_name || server.name }));
   line.append(make("span", { class: `state state-${kind}`, text }));
+  if (server.name) line.append(make("span", { class: "admin-server-name", text: server.display_name || server.name }));
   if (server.started) line.append(make("time", { class: "muted", datetime: server.started }));
   const actions = make("span", { class: "admin-server-actions" });
   if (server.stopped) actions.append(act("server-start", t("Start"), name, { dataset }));
@@ -220,18 +220,22 @@ export function mount(place, { address, problem }) {
   const allOfThem = make("button", { class: "button button-small button-quiet", type: "button", hidden: true });
   const many = (action, text, danger = false) => {
     const button = make("button", { class: `button button-small${danger ? " button-danger" : ""}`, type: "button", text });
-    button.addEventListener("click", async () => changed(await ACTIONS[action]([...chosen.values()])));
+    button.addEventListener("click", async () => changed(await ACTIONS[action]([...chosen.values()]), action));
     return button;
   };
-  const none = make("button", { class: "button button-small button-quiet", type: "button", text: t("Choose none") });
+  const none = make("button", { class: "button button-small button-quiet", type: "button", text: t("Clear") });
   const bar = make(
     "section",
     { class: "admin-bar", "aria-label": t("Chosen users"), hidden: true },
     count, allOfThem,
     many("start", t("Start")), many("stop", t("Stop…"), true), many("admin", t("Make admin")), many("unadmin", t("Remove admin")),
-    many("group", t("Add to group…")), many("ungroup", t("Take out of group…")), many("delete", t("Delete…"), true), none,
+    many("group", t("Add to group…")), many("ungroup", t("Remove from group…")), many("delete", t("Delete…"), true), none,
   );
-  none.addEventListener("click", () => choose([], true));
+  none.addEventListener("click", () => {
+    chosen.clear();
+    showChosen();
+    all.focus();
+  });
   all.addEventListener("change", () => choose([...users.values()], !all.checked));
   allOfThem.addEventListener("click", async () => {
     allOfThem.disabled = true;
@@ -247,9 +251,8 @@ export function mount(place, { address, problem }) {
     showChosen();
   });
 
-  /** Choose users; ``not``: do not choose them, or with none of them named, nobody. */
+  /** Choose users; ``not``: choose them no longer. */
   function choose(which, not = false) {
-    if (!which.length && not) chosen.clear();
     for (const user of which) {
       if (not) chosen.delete(user.name);
       else chosen.set(user.name, user);
@@ -352,11 +355,10 @@ export function mount(place, { address, problem }) {
   }
 
   /** After something was done: see what has become of it. ``null`` means that it was not. */
-  async function changed(done) {
-    if (done === null || done === false) return;
+  async function changed(done, action) {
+    if (!done) return;
+    if (action === "delete") choose(done, true);
     await load({ quiet: true });
-    for (const name of chosen.keys()) if (!users.has(name) && chosen.size <= users.size) chosen.delete(name);
-    showChosen();
   }
 
   async function one(action, user, server) {
@@ -397,7 +399,7 @@ export function mount(place, { address, problem }) {
       const work = one(target.dataset.act, user, target.dataset.server || "");
       // a start is seen at once, not when it is over
       if (target.dataset.act === "server-start") setTimeout(() => load({ quiet: true }), 150);
-      await changed(await work);
+      await changed(await work, target.dataset.act);
     } catch (error) {
       show(problem, `${user.name}: ${error.message}`);
       load({ quiet: true });
