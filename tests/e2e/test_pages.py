@@ -302,12 +302,18 @@ def test_the_theme_is_switched_and_stays(hub: Hub, chromium: Any) -> None:
 
 def tab_to(page: Any, name: str) -> None:
     """Go on with the Tab key until the element of this name has the focus."""
-    script = "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || '').trim()"
-    for _ in range(40):
+    seen = []
+    for _ in range(60):
         page.keyboard.press("Tab")
-        if name in page.evaluate(script):
+        seen.append(focused(page))
+        if name in seen[-1]:
             return
-    raise AssertionError(f"{name} cannot be reached by keyboard")
+    raise AssertionError(f"{name} cannot be reached by keyboard, but {seen}")
+
+
+def focused(page: Any) -> str:
+    script = "(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || '').trim()"
+    return str(page.evaluate(script))
 
 
 def test_the_whole_way_by_keyboard(furnished: Hub, chromium: Any) -> None:
@@ -334,12 +340,13 @@ def test_the_whole_way_by_keyboard(furnished: Hub, chromium: Any) -> None:
         assert page.evaluate(inside), "the focus stays in the dialog"
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    wait_until(lambda: "More for Your server" in focused(page), what="the focus where it was")
     tab_to(page, "More for GPU for the thesis")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Delete…").wait_for()
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Delete…")).to_be_hidden()
-    assert "GPU" in page.evaluate("document.activeElement.innerText"), "the focus is where it was"
+    assert "GPU" in focused(page), "the focus is where it was"
     tab_to(page, "Start GPU for the thesis")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/user/ada/gpu|spawn-pending/ada/gpu"))

@@ -69,11 +69,14 @@ export function dialog({ title, body = [], buttons, large = false }) {
   const footer = make("div", { class: "modal-footer" }, ...buttons);
   const form = make("form", { method: "dialog" }, label, make("div", { class: "modal-body" }, ...body), footer);
   const element = make("dialog", { class: large ? "modal modal-large" : "modal", "aria-labelledby": label.id }, form);
+  // from a menu, which is closed by then, the focus goes back to its button
+  const opener = document.activeElement?.closest("details.menu")?.querySelector("summary") || document.activeElement;
   document.body.append(element);
   element.showModal();
   return new Promise((resolve) => {
     element.addEventListener("close", () => {
       element.remove();
+      opener?.focus();
       resolve(element.returnValue);
     });
   });
@@ -127,7 +130,10 @@ export async function copy(text, button, field) {
 // Menus close when one goes elsewhere.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
-    if (!menu.contains(event.target) || event.target.closest(".menu-items")) menu.open = false;
+    const isChosen = event.target.closest(".menu-items");
+    if (menu.contains(event.target) && !isChosen) continue;
+    if (isChosen && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
   }
 });
 document.addEventListener("keydown", (event) => {
