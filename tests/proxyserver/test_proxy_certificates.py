@@ -206,6 +206,10 @@ def test_a_certificate_without_names_cannot_be_chosen_by_name(pairs: Pairs):
 
 
 async def test_without_certificates_sighup_ends_the_proxy_as_ever():
-    with Proxy() as proxy:
-        os.kill(proxy.process.pid, signal.SIGHUP)
-        assert await asyncio.to_thread(proxy.process.wait, LIMIT_S) == -signal.SIGHUP
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by those who are started too
+    try:
+        with Proxy() as proxy:
+            os.kill(proxy.process.pid, signal.SIGHUP)
+            assert await asyncio.to_thread(proxy.process.wait, LIMIT_S) == -signal.SIGHUP
+    finally:
+        signal.signal(signal.SIGHUP, before)
