@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from jupyterhub.hub.store import tables as t
 from jupyterhub.words.clock import to_db, utcnow
 from jupyterhub.words.models import Json
 
+from .hot import hot
 from .inserts import add_missing, put
 
 _facts = t.hub_settings
+_VALUE = hot(select(_facts.c.value).where(_facts.c.key == bindparam("which")))
 
 
 class Facts:
@@ -32,7 +34,7 @@ class Facts:
 
     async def peek(self, key: str) -> Json:
         """Give the value of a key as it was last committed, and hold nothing."""
-        row = (await self._db.execute(select(_facts.c.value).where(_facts.c.key == key))).first()
+        row = (await self._db.execute(_VALUE, {"which": key})).first()
         return row.value if row else None
 
     async def set(self, key: str, value: Json) -> None:

@@ -156,7 +156,7 @@ class InlineConnection(AsyncConnection):
         if self.only_reads:
             refuse_to_write(statement)
         plan = self._handles.plans.find(statement)
-        if plan is not None and not kwargs and not self._handles.is_watched:
+        if plan is not None and not kwargs and not isinstance(parameters, list) and not self._handles.is_watched:
             try:
                 return plan.ask(self._raw, parameters or {})
             except (sqlite3.Error, TypeError, ValueError, OverflowError):

@@ -7,11 +7,14 @@ has inserted, and the second one fails; these statements leave that to the datab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, Table, insert
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .hot import hot_change
 
 
 async def add_missing(db: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -52,18 +55,27 @@ async def add_missing_from(db: AsyncConnection, table: Table, columns: Sequence[
 
 async def put(db: AsyncConnection, table: Table, key: str, row: Mapping[str, Any]) -> None:
     """Insert a row, or make the one with the same ``key`` (a unique column) what ``row`` says."""
-    values = {column: value for column, value in row.items() if column != key}
-    if not values:
+    others = tuple(column for column in row if column != key)
+    if not others:
         await add_missing(db, table, [row])
-        return
+    else:
+        await db.execute(_putting(db.dialect.name, table, key, others), dict(row))
+
+
+@cache
+def _putting(dialect: str, table: Table, key: str, others: tuple[str, ...]) -> Any:
     statement: Any
-    match db.dialect.name:
+    match dialect:
         case "sqlite":
-            statement = sqlite.insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=values)
+            statement = sqlite.insert(table)
+            new = {column: statement.excluded[column] for column in others}
+            return hot_change(statement.on_conflict_do_update(index_elements=[key], set_=new), key, *others)
         case "postgresql":
-            statement = postgresql.insert(table).values(**row).on_conflict_do_update(index_elements=[key], set_=values)
+            statement = postgresql.insert(table)
+            new = {column: statement.excluded[column] for column in others}
+            return statement.on_conflict_do_update(index_elements=[key], set_=new)
         case "mysql" | "mariadb":
-            statement = mysql.insert(table).values(**row).on_duplicate_key_update(values)
+            statement = mysql.insert(table)
+            return statement.on_duplicate_key_update({column: statement.inserted[column] for column in others})
         case _:
-            statement = insert(table).values(**row)
-    await db.execute(statement)
+            return insert(table)

@@ -15,7 +15,7 @@ from jupyterhub.words.models import OAuthClient, OAuthCode
 from jupyterhub.words.names import ServerKey
 
 from . import tables as t
-from .hot import hot
+from .hot import hot, hot_change
 from .inserts import put
 
 #: issues the hub's own tokens; it has no secret and cannot be used in flows
@@ -23,6 +23,10 @@ HUB_CLIENT = "jupyterhub"
 
 _clients, _codes, _spent = t.oauth_clients, t.oauth_codes, t.spent_codes
 _CLIENT = hot(select(_clients).where(_clients.c.identifier == bindparam("identifier")))
+_CHANGE_CLIENT = hot_change(
+    update(_clients).where(_clients.c.identifier == bindparam("which")),
+    *("description", "secret", "redirect_uri", "allowed_scopes"),
+)
 _CODE = hot(select(_codes).where(_codes.c.client_id == bindparam("client"), _codes.c.code == bindparam("code")))
 
 _server_clients = select(
@@ -76,9 +80,7 @@ class OAuth:
             "redirect_uri": client.redirect_uri,
             "allowed_scopes": [*client.allowed_scopes],
         }
-        changed = await self._db.execute(
-            update(_clients).where(_clients.c.identifier == client.identifier).values(**values)
-        )
+        changed = await self._db.execute(_CHANGE_CLIENT, {"which": client.identifier, **values})
         if changed.rowcount == 0:
             await put(self._db, _clients, "identifier", {"identifier": client.identifier, **values})
 

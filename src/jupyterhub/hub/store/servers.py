@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, null, or_, select, update
+from sqlalchemy import Select, Update, and_, bindparam, delete, exists, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,10 +23,10 @@ from jupyterhub.words.names import ServerKey
 
 from . import tables as t
 from .facts import Facts
-from .hot import hot
+from .hot import hot, hot_change
 from .inserts import add_missing_from
 
-_states, _spawners, _endpoints = t.server_states, t.spawners, t.servers
+_states, _spawners, _endpoints, _events = t.server_states, t.spawners, t.servers, t.server_events
 
 _SERVER: Select[Any] = (
     select(
@@ -66,7 +66,7 @@ HANDED_OVER = "handed over"
 #: states to choose servers by, apart from those that are read with them
 _chosen = _states.alias("chosen")
 
-_TOUCH = (
+_TOUCH = hot_change(
     update(_spawners)
     .where(
         _spawners.c.id == bindparam("touched"),
@@ -83,6 +83,67 @@ _LEASE = and_(
     _states.c.generation == bindparam("lease_generation"),
     _states.c.hub_id == bindparam("lease_hub"),
 )
+_PROVE = hot(select(_states.c.spawner_id).where(_LEASE).with_for_update())
+
+
+def _change(*columns: str) -> Update:
+    """A change of some columns of one server's row in ``spawners``."""
+    return hot_change(update(_spawners).where(_spawners.c.id == bindparam("row")), *columns)
+
+
+_BEGAN, _BEGAN_WITH_OPTIONS = _change("started", "last_activity"), _change("started", "last_activity", "user_options")
+_STATE, _CLIENT, _ENDPOINT = _change("state"), _change("oauth_client_id"), _change("server_id", "state")
+_ENDPOINT_ALONE, _ENDED = _change("server_id"), _change("started", "state")
+_ADD = hot_change(insert(_spawners), "user_id", "name", "display_name", "user_options")
+_ADD_STATE = hot_change(insert(_states), "spawner_id")
+_ADD_ENDPOINT = hot_change(insert(_endpoints), "proto", "ip", "port", "base_url", "cookie_name")
+_DELETE_ENDPOINT = hot_change(delete(_endpoints).where(_endpoints.c.id == bindparam("row")))
+
+_of_one = _states.c.spawner_id == bindparam("row")
+_ENDPOINT_ID = hot(select(_spawners.c.server_id).where(_spawners.c.id == bindparam("row")))
+_ATTEMPTS = hot(select(_states.c.attempts).where(_of_one))
+_GENERATION = hot(select(_states.c.generation).where(_of_one))
+_BEGIN = hot_change(
+    update(_states)
+    .where(_of_one, _states.c.phase == Phase.STOPPED)
+    .values(
+        phase=Phase.STARTING,
+        target=Target.RUNNING,
+        generation=_states.c.generation + 1,
+        failure=null(),
+        attempts=1,
+        # asked for in an earlier life, too late
+        remove_when_stopped=False,
+    ),
+    *("hub_id", "phase_since"),
+)
+_stoppable = or_(*(_states.c.phase == phase for phase in (Phase.STARTING, Phase.READY, Phase.CHECKING)))
+_stopping = {"phase": Phase.STOPPING, "target": Target.STOPPED}
+_WANT_STOPPED = hot_change(update(_states).where(_of_one, _stoppable).values(**_stopping), "phase_since")
+_WANT_REMOVED = hot_change(
+    update(_states).where(_of_one, _stoppable).values(**_stopping, remove_when_stopped=True), "phase_since"
+)
+_READY = hot_change(
+    update(_states)
+    .where(_LEASE, _states.c.phase == bindparam("was"))
+    .values(phase=Phase.READY, attempts=0, failure=null()),
+    "phase_since",
+)
+_STOPPING = hot_change(update(_states).where(_LEASE).values(**_stopping), "phase_since")
+_FAILED = hot_change(update(_states).where(_LEASE).values(**_stopping), "phase_since", "failure")
+_STOPPED = hot_change(
+    update(_states).where(_LEASE).values(phase=Phase.STOPPED, target=Target.STOPPED, hub_id=null(), attempts=0),
+    "phase_since",
+)
+
+_of_start = (_events.c.spawner_id == bindparam("server"), _events.c.generation == bindparam("start"))
+_NEXT_EVENT = hot(select((func.coalesce(func.max(_events.c.seq), -1) + 1).label("seq")).where(*_of_start))
+_ADD_EVENT = hot_change(insert(_events), "spawner_id", "generation", "seq", "at", "data")
+_EVENTS_FROM = hot(
+    select(_events.c.seq, _events.c.data).where(*_of_start, _events.c.seq >= bindparam("first")).order_by(_events.c.seq)
+)
+_DELETE_EVENTS = hot_change(delete(_events).where(_events.c.spawner_id == bindparam("server")))
+_OWNER = hot(select(t.users.c.name).where(t.users.c.id == bindparam("owner")).with_for_update(key_share=True))
 
 
 def _server(row: Any) -> Server:
@@ -209,11 +270,11 @@ class Servers:
             raise AlreadyExists(f"{owner} has a server '{name}' already.")
         values = {"user_id": user_id, "name": name, "display_name": display_name, "user_options": user_options}
         try:
-            result = await self._db.execute(insert(_spawners).values(**values))
+            result = await self._db.execute(_ADD, values)
         except IntegrityError as error:
             raise AlreadyExists(f"{owner} has a server '{name}' already.") from error
         assert result.inserted_primary_key is not None
-        await self._db.execute(insert(_states).values(spawner_id=result.inserted_primary_key[0]))
+        await self._db.execute(_ADD_STATE, {"spawner_id": result.inserted_primary_key[0]})
         created = await self.find(key)
         assert created is not None
         return created
@@ -253,9 +314,7 @@ class Servers:
 
     async def touch(self, server_id: int, when: datetime) -> None:
         """Note activity; an older time than the stored one changes nothing."""
-        stamp = to_db(when)
-        older = or_(_spawners.c.last_activity.is_(None), _spawners.c.last_activity < stamp)
-        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id, older).values(last_activity=stamp))
+        await self._db.execute(_TOUCH, {"touched": server_id, "seen": to_db(when)})
 
     async def touch_many(self, times: Sequence[tuple[int, datetime]]) -> None:
         """Note the activity of several servers, by row id; as with ``touch``, no time moves back."""
@@ -302,49 +361,32 @@ class Servers:
         the options of last time.
         """
         await self._serialise_limits(limits)
-        allowed = [_states.c.spawner_id == server_id, _states.c.phase == Phase.STOPPED]
+        allowed = []
         if limits.concurrent:
             allowed.append(_number_in([Phase.STARTING.value]) < limits.concurrent)
         if limits.active:
             allowed.append(_number_in(_ACTIVE) < limits.active)
-        result = await self._db.execute(
-            update(_states)
-            .where(*allowed)
-            .values(
-                phase=Phase.STARTING,
-                target=Target.RUNNING,
-                generation=_states.c.generation + 1,
-                hub_id=hub_id,
-                phase_since=to_db(now),
-                failure=null(),
-                attempts=1,
-                # asked for in an earlier life, too late
-                remove_when_stopped=False,
-            )
-        )
+        begin = _BEGIN.where(*allowed) if allowed else _BEGIN
+        result = await self._db.execute(begin, {"row": server_id, "hub_id": hub_id, "phase_since": to_db(now)})
         if result.rowcount != 1:
             return None
-        started: dict[str, Any] = {"started": to_db(now), "last_activity": to_db(now)}
-        if user_options is not None:
-            started["user_options"] = user_options
-        await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(**started))
-        await self._db.execute(delete(t.server_events).where(t.server_events.c.spawner_id == server_id))
-        generation = select(_states.c.generation).where(_states.c.spawner_id == server_id)
-        return Lease(server_id, (await self._db.execute(generation)).scalar_one(), hub_id)
+        started: dict[str, Any] = {"row": server_id, "started": to_db(now), "last_activity": to_db(now)}
+        if user_options is None:
+            await self._db.execute(_BEGAN, started)
+        else:
+            await self._db.execute(_BEGAN_WITH_OPTIONS, {**started, "user_options": user_options})
+        await self._db.execute(_DELETE_EVENTS, {"server": server_id})
+        generation = (await self._db.execute(_GENERATION, {"row": server_id})).scalar()
+        return Lease(server_id, generation or 0, hub_id)
 
     async def want_stopped(self, server_id: int, *, now: datetime, remove: bool = False) -> bool:
         """Ask for the stop of a server that is starting, ready or being checked; False if there is nothing to stop.
 
         ``remove``: its row goes as soon as it has stopped.
         """
-        values: dict[str, Any] = {"phase": Phase.STOPPING, "target": Target.STOPPED, "phase_since": to_db(now)}
-        if remove:
-            values["remove_when_stopped"] = True
-        active = [Phase.STARTING, Phase.READY, Phase.CHECKING]
-        result = await self._db.execute(
-            update(_states).where(_states.c.spawner_id == server_id, _states.c.phase.in_(active)).values(**values)
-        )
-        return result.rowcount == 1
+        stop = _WANT_REMOVED if remove else _WANT_STOPPED
+        result = await self._db.execute(stop, {"row": server_id, "phase_since": to_db(now)})
+        return bool(result.rowcount == 1)
 
     async def want_removed(self, server_id: int) -> None:
         """Ask for the row of a server that is stopping to go when it has stopped."""
@@ -392,91 +434,58 @@ class Servers:
 
     async def attempts(self, server_id: int) -> int:
         """How often the current start was begun: 1, or more after hubs died in the middle of it."""
-        wanted = select(_states.c.attempts).where(_states.c.spawner_id == server_id)
-        return (await self._db.execute(wanted)).scalar_one_or_none() or 0
+        return (await self._db.execute(_ATTEMPTS, {"row": server_id})).scalar() or 0
 
     # -- what the driver writes
 
     async def save_state(self, lease: Lease, state: Mapping[str, Json]) -> None:
         """Keep what the spawner needs to find its server again."""
         await self._prove(lease)
-        await self._db.execute(update(_spawners).where(_spawners.c.id == lease.server_id).values(state=dict(state)))
+        await self._db.execute(_STATE, {"row": lease.server_id, "state": dict(state)})
 
     async def set_oauth_client(self, lease: Lease, client_id: str | None) -> None:
         await self._prove(lease)
-        await self._db.execute(
-            update(_spawners).where(_spawners.c.id == lease.server_id).values(oauth_client_id=client_id)
-        )
+        await self._db.execute(_CLIENT, {"row": lease.server_id, "oauth_client_id": client_id})
 
     async def set_endpoint(self, lease: Lease, endpoint: Endpoint, state: Mapping[str, Json]) -> None:
         """Note the address that ``Spawner.start`` gave, together with the spawner's state."""
         await self._prove(lease)
         await self._drop_endpoint(lease.server_id)
-        result = await self._db.execute(insert(_endpoints).values(**asdict(endpoint), cookie_name="cookie"))
+        result = await self._db.execute(_ADD_ENDPOINT, {**asdict(endpoint), "cookie_name": "cookie"})
         assert result.inserted_primary_key is not None
-        await self._db.execute(
-            update(_spawners)
-            .where(_spawners.c.id == lease.server_id)
-            .values(server_id=result.inserted_primary_key[0], state=dict(state))
-        )
+        endpoint_id = result.inserted_primary_key[0]
+        await self._db.execute(_ENDPOINT, {"row": lease.server_id, "server_id": endpoint_id, "state": dict(state)})
 
     async def mark_ready(self, lease: Lease, *, now: datetime, was: Phase) -> None:
         """Mark a server that answers as ready; LeaseLost also if somebody wants it stopped meanwhile."""
-        await self._write_state(
-            lease,
-            {"phase": Phase.READY, "phase_since": to_db(now), "attempts": 0, "failure": null()},
-            only_if=_states.c.phase == was,
-        )
+        await self._write_state(_READY, lease, phase_since=to_db(now), was=was)
 
     async def mark_stopping(self, lease: Lease, *, now: datetime, failure: Failure | None = None) -> None:
-        values: dict[str, Any] = {"phase": Phase.STOPPING, "target": Target.STOPPED, "phase_since": to_db(now)}
-        if failure is not None:
-            values["failure"] = asdict(failure)
-        await self._write_state(lease, values)
+        if failure is None:
+            await self._write_state(_STOPPING, lease, phase_since=to_db(now))
+        else:
+            await self._write_state(_FAILED, lease, phase_since=to_db(now), failure=asdict(failure))
 
     async def mark_stopped(self, lease: Lease, *, state: Mapping[str, Json] | None, now: datetime) -> None:
         """End the lease: no endpoint, no hub; ``state`` is what the spawner keeps while stopped."""
-        await self._write_state(
-            lease,
-            {
-                "phase": Phase.STOPPED,
-                "target": Target.STOPPED,
-                "phase_since": to_db(now),
-                "hub_id": null(),
-                "attempts": 0,
-            },
-        )
+        await self._write_state(_STOPPED, lease, phase_since=to_db(now))
         await self._drop_endpoint(lease.server_id)
-        await self._db.execute(
-            update(_spawners)
-            .where(_spawners.c.id == lease.server_id)
-            .values(started=null(), state=null() if state is None else dict(state))
-        )
+        kept = None if state is None else dict(state)
+        await self._db.execute(_ENDED, {"row": lease.server_id, "started": None, "state": kept})
 
     # -- events of the current start
 
     async def add_event(self, lease: Lease, data: Mapping[str, Json], *, now: datetime) -> None:
         await self._prove(lease)
-        events = t.server_events
-        last = select(func.coalesce(func.max(events.c.seq), -1) + 1).where(
-            events.c.spawner_id == lease.server_id, events.c.generation == lease.generation
-        )
-        seq = (await self._db.execute(last)).scalar_one()
-        await self._db.execute(
-            insert(events).values(
-                spawner_id=lease.server_id, generation=lease.generation, seq=seq, at=to_db(now), data=dict(data)
-            )
-        )
+        start = {"server": lease.server_id, "start": lease.generation}
+        seq = (await self._db.execute(_NEXT_EVENT, start)).scalar()
+        event = {"spawner_id": lease.server_id, "generation": lease.generation, "seq": seq}
+        await self._db.execute(_ADD_EVENT, {**event, "at": to_db(now), "data": dict(data)})
 
     async def events_from(self, server_id: int, generation: int, seq: int) -> Sequence[ServerEvent]:
         """Give the events of one start from number ``seq`` on, in order."""
-        events = t.server_events
-        wanted = (
-            select(events.c.seq, events.c.data)
-            .where(events.c.spawner_id == server_id, events.c.generation == generation, events.c.seq >= seq)
-            .order_by(events.c.seq)
-        )
-        return [ServerEvent(seq=row.seq, data=row.data) for row in await self._db.execute(wanted)]
+        wanted = {"server": server_id, "start": generation, "first": seq}
+        return [ServerEvent(seq=row.seq, data=row.data) for row in await self._db.execute(_EVENTS_FROM, wanted)]
 
     # --
 
@@ -486,30 +495,26 @@ class Servers:
         ``spawners`` has no unique index over (user, name) in the original's schema. The row of the owner is locked
         instead, but not against rows that only refer to it, such as new tokens. NotFound if there is no such user.
         """
-        lock = select(t.users.c.name).where(t.users.c.id == user_id).with_for_update(key_share=True)
-        owner = (await self._db.execute(lock)).scalar_one_or_none()
+        owner = (await self._db.execute(_OWNER, {"owner": user_id})).scalar()
         if owner is None:
             raise NotFound()
         return str(owner)
 
     async def _prove(self, lease: Lease) -> None:
         """Hold the state row for the rest of the transaction, if the lease is still good; else LeaseLost."""
-        held = select(_states.c.spawner_id).where(_LEASE).with_for_update()
-        if (await self._db.execute(held, _proof(lease))).first() is None:
+        if (await self._db.execute(_PROVE, _proof(lease))).first() is None:
             raise LeaseLost(f"lease on server {lease.server_id} is gone")
 
-    async def _write_state(self, lease: Lease, values: dict[str, Any], only_if: Any = None) -> None:
-        condition = _LEASE if only_if is None else and_(_LEASE, only_if)
-        result = await self._db.execute(update(_states).where(condition).values(**values), _proof(lease))
+    async def _write_state(self, change: Update, lease: Lease, **values: Any) -> None:
+        result = await self._db.execute(change, {**_proof(lease), **values})
         if result.rowcount != 1:
             raise LeaseLost(f"lease on server {lease.server_id} is gone")
 
     async def _drop_endpoint(self, server_id: int) -> None:
-        current = select(_spawners.c.server_id).where(_spawners.c.id == server_id)
-        endpoint_id = (await self._db.execute(current)).scalar_one_or_none()
+        endpoint_id = (await self._db.execute(_ENDPOINT_ID, {"row": server_id})).scalar()
         if endpoint_id is not None:
-            await self._db.execute(update(_spawners).where(_spawners.c.id == server_id).values(server_id=null()))
-            await self._db.execute(delete(_endpoints).where(_endpoints.c.id == endpoint_id))
+            await self._db.execute(_ENDPOINT_ALONE, {"row": server_id, "server_id": None})
+            await self._db.execute(_DELETE_ENDPOINT, {"row": endpoint_id})
 
     async def _serialise_limits(self, limits: SpawnLimits) -> None:
         """Let starts count one after the other where the database would let them count side by side.

@@ -12,8 +12,10 @@ from jupyterhub.words.models import FailedStart, StartsInMinute
 from jupyterhub.words.names import ServerKey
 
 from . import tables as t
+from .hot import hot_change
 
 _starts = t.starts
+_ADD = hot_change(insert(_starts), "minute", "user_name", "server_name", "took_s", "failure")
 
 #: as much of a reason as is kept: some spawners put the whole log of a server into it
 LONGEST_REASON = 1000
@@ -37,7 +39,7 @@ class Starts:
         """Note a start that has succeeded or, for the reason ``failure``, failed."""
         values = {"minute": _minute(now), "user_name": key.user, "server_name": key.name, "took_s": took_s}
         reason = None if failure is None else failure[:LONGEST_REASON]
-        await self._db.execute(insert(_starts).values(**values, failure=reason))
+        await self._db.execute(_ADD, {**values, "failure": reason})
 
     async def by_minute(self, since: datetime) -> Sequence[StartsInMinute]:
         """Give the minutes in which starts have ended, in order; minutes without any are left out."""

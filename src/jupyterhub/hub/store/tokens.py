@@ -23,7 +23,7 @@ from jupyterhub.words.secret_hash import (
 )
 
 from . import tables as t
-from .hot import hot
+from .hot import hot, hot_change
 from .lists import MAX_ID
 
 OwnerKind = Literal["user", "service"]
@@ -68,13 +68,28 @@ _GIVEN = hot(
     .where(_tokens.c.user_id == bindparam("owner"), _tokens.c.client_id == bindparam("client"), _ALIVE)
     .distinct()
 )
-_TOUCH = (
+_TOUCH = hot_change(
     update(_tokens)
     .where(
         _tokens.c.id == bindparam("touched"),
         or_(_tokens.c.last_activity.is_(None), _tokens.c.last_activity < bindparam("seen")),
     )
     .values(last_activity=bindparam("seen"))
+)
+_ADD = {
+    kind: hot_change(
+        insert(_tokens),
+        *(f"{kind}_id", "hashed", "prefix", "client_id", "session_id", "created", "expires_at", "note", "scopes"),
+    )
+    for kind in ("user", "service")
+}
+#: all of a user with one note but one
+_DELETE_OTHERS = hot_change(
+    delete(_tokens).where(
+        _tokens.c.user_id == bindparam("owner"),
+        _tokens.c.note == bindparam("noted"),
+        _tokens.c.id != bindparam("kept"),
+    )
 )
 
 
@@ -164,19 +179,19 @@ class Tokens:
         session_id: str | None = None,
     ) -> Token:
         """Add a token. Only its hash is kept. NotFound if its owner or client has been deleted meanwhile."""
-        row = insert(_tokens).values(
-            **{f"{owner_kind}_id": owner_id},
-            hashed=hash_secret(secret, rounds=rounds),
-            prefix=token_prefix(secret),
-            client_id=client_id,
-            session_id=session_id,
-            created=to_db(utcnow()),
-            expires_at=to_db(expires_at),
-            note=note[:1023],
-            scopes=[*scopes],
-        )
+        row = {
+            f"{owner_kind}_id": owner_id,
+            "hashed": hash_secret(secret, rounds=rounds),
+            "prefix": token_prefix(secret),
+            "client_id": client_id,
+            "session_id": session_id,
+            "created": to_db(utcnow()),
+            "expires_at": to_db(expires_at),
+            "note": note[:1023],
+            "scopes": [*scopes],
+        }
         try:
-            result = await self._db.execute(row)
+            result = await self._db.execute(_ADD[owner_kind], row)
         except IntegrityError as error:
             # Salted hashes do not meet, so it is what the row refers to.
             raise NotFound(f"The {owner_kind} of the new token, or its OAuth client, is gone.") from error
@@ -205,8 +220,11 @@ class Tokens:
         self, owner_kind: OwnerKind, owner_id: int, note: str, *, keep: int | None = None
     ) -> int:
         """Remove the tokens with this note, but for the one with the number ``keep``; give how many."""
-        others = () if keep is None else (_tokens.c.id != keep,)
-        return await self._delete(_of(owner_kind, owner_id), _tokens.c.note == note, *others)
+        if owner_kind == "user" and keep is not None:
+            others = {"owner": owner_id, "noted": note, "kept": keep}
+            return int((await self._db.execute(_DELETE_OTHERS, others)).rowcount)
+        kept = () if keep is None else (_tokens.c.id != keep,)
+        return await self._delete(_of(owner_kind, owner_id), _tokens.c.note == note, *kept)
 
     async def delete_others_with_note(self, note: str, kept: Collection[int]) -> int:
         """Remove the tokens with this note, whoever's they are, but for the rows in ``kept``; give how many."""

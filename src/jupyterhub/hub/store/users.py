@@ -18,7 +18,7 @@ from jupyterhub.words.models import Json, Phase, User, Window
 from jupyterhub.words.unset import UNSET, Unset
 
 from . import tables as t
-from .hot import hot
+from .hot import hot, hot_change
 from .lists import has_part, members_of, page, users_in
 
 _users = t.users
@@ -35,7 +35,7 @@ _USER = select(*_COLUMNS)
 _BY_NAME = hot(_USER.where(_users.c.name == bindparam("user_name")))
 _BY_ID = hot(_USER.where(_users.c.id == bindparam("user_id")))
 _BY_COOKIE = hot(_USER.where(_users.c.cookie_id == bindparam("cookie")))
-_TOUCH = (
+_TOUCH = hot_change(
     update(_users)
     .where(
         _users.c.id == bindparam("touched"),
