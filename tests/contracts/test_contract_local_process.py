@@ -39,12 +39,13 @@ needs_root = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-async def make(tmp_path: Path) -> AsyncIterator[Any]:
-    """Make Spawners whose processes end with the test."""
+@pytest.fixture(params=[True, False], ids=["by-broker", "by-hub"])
+async def make(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Make Spawners whose processes end with the test; the one who executes them makes no difference."""
     made = []
 
     def one(spawner_class: type = SimpleLocalProcessSpawner, **traits: Any) -> Any:
+        traits.setdefault("fast_start", request.param)
         if issubclass(spawner_class, SimpleLocalProcessSpawner):
             traits.setdefault("home_dir_template", str(tmp_path / "{username}"))
         spawner = make_spawner(spawner_class, **{"cmd": SLEEP, **traits})
@@ -363,7 +364,7 @@ async def test_nothing_runs_if_becoming_the_user_fails(make, someone, monkeypatc
         raise OSError("no")
 
     monkeypatch.setattr(os, step, fails)
-    spawner = make(LocalProcessSpawner, name=someone, cmd=["touch", str(tmp_path / "ran")])
+    spawner = make(LocalProcessSpawner, name=someone, cmd=["touch", str(tmp_path / "ran")], fast_start=False)
     with pytest.raises(PermissionError, match="could not become"):
         await spawner.start()
     assert not (tmp_path / "ran").exists() and await spawner.poll() is not None
@@ -378,7 +379,7 @@ async def test_nothing_runs_if_a_step_did_nothing(make, someone, monkeypatch, tm
     if step == "setgroups":
         # the groups of the one who runs these tests may be none
         monkeypatch.setattr(os, "getgroups", lambda: [0, 27])
-    spawner = make(LocalProcessSpawner, name=someone, cmd=["touch", str(tmp_path / "ran")])
+    spawner = make(LocalProcessSpawner, name=someone, cmd=["touch", str(tmp_path / "ran")], fast_start=False)
     with pytest.raises(PermissionError, match="could not become"):
         await spawner.start()
     assert not (tmp_path / "ran").exists()
@@ -419,6 +420,7 @@ async def test_a_certificate_is_moved_to_the_home_by_its_user(make, someone, tmp
     (home / ".jupyterhub").symlink_to("/etc")
     with pytest.raises(RuntimeError, match="cannot be written"):
         await spawner.move_certs(spawner.create_certs())
+    (home / ".jupyterhub").unlink()
     assert not Path("/etc/jupyterhub-certs").exists(), "root follows no link of a user's"
 
 

@@ -115,6 +115,11 @@ class BrokerClient:
         #: which zygotes were asked for: a broker that is new shall have them too
         self._wanted: list[wire.Message] = []
 
+    async def connect(self) -> None:
+        """Have a connection, and a broker, before something is asked for; nothing happens where that cannot be."""
+        with contextlib.suppress(Unavailable):
+            await self._connected()
+
     async def warm_up(self, interpreter: str, early: Mapping[str, str], *, switches_users: bool) -> Warmth:
         """Have a zygote made, if there is none; say how it is."""
         request = {"do": "warm_up", **_kind(interpreter, early, switches_users)}
@@ -131,8 +136,12 @@ class BrokerClient:
         interpreter: str | None = None,
         switches_users: bool = False,
         listener: socket.socket | None = None,
+        within_s: float = ANSWER_LIMIT_S,
     ) -> Waiting:
-        """Make a process: warm if an ``interpreter`` is named, else one that executes. It waits at its gate."""
+        """Make a process: warm if an ``interpreter`` is named, else one that executes. It waits at its gate.
+
+        Unavailable if the broker has not made it ``within_s``; one that comes after that ends by itself.
+        """
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = start.to_memory_file()
         try:
@@ -143,7 +152,7 @@ class BrokerClient:
                 message: wire.Message = {"do": "start", "how": "cold", "user": user}
                 if interpreter is not None:
                     message |= {"how": "warm", **_kind(interpreter, known_early(start.env), switches_users)}
-                answer = await self._ask(message, fds)
+                answer = await self._ask(message, fds, within_s=within_s)
             ours.setblocking(False)
             async with asyncio.timeout(GATE_LIMIT_S):
                 said = await _receive(ours)

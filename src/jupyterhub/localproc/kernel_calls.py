@@ -64,6 +64,16 @@ def gain_nothing() -> None:
     _prctl(_SET_NO_NEW_PRIVS, 1)
 
 
+def give_up_gains(*, is_privileged: bool) -> None:
+    """No program that is executed from here on has more rights than this process; for good.
+
+    Who is privileged loses what the next user could get back by file capabilities, too.
+    """
+    if is_privileged:
+        empty_bounding_set()
+    gain_nothing()
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose parents end."""
     _prctl(_SET_CHILD_SUBREAPER, 1)

@@ -149,9 +149,7 @@ def _settle(start: Start, identity: Identity | None, may_set_capabilities: bool)
         rights = (kernel_calls.CAP_SETUID, kernel_calls.CAP_SETGID, kernel_calls.CAP_SETPCAP)
         kernel_calls.set_capabilities(permitted=rights, effective=rights)
     if not start.may_gain_rights:
-        if may_set_capabilities or os.geteuid() == 0:
-            kernel_calls.empty_bounding_set()
-        kernel_calls.gain_nothing()
+        kernel_calls.give_up_gains(is_privileged=may_set_capabilities or os.geteuid() == 0)
     if identity is not None and not identity.is_mine:
         identity.take()
     directory = start.directory or (identity.home if identity else None)
