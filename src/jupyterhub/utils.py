@@ -166,11 +166,26 @@ def asyncio_all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyn
 # -- sockets and servers
 
 
+#: how long nobody else here is given the same port, in seconds: a server takes a while to listen on it
+_PORT_KEPT_S = 60.0
+#: ports given → when. The kernel knows of none of them yet, and draws by chance: of 50 at once it gives two the same
+#: one every 20th time.
+_ports_given: dict[int, float] = {}
+
+
 def random_port() -> int:
-    """Give a port that is free now on this machine. Somebody else may take it before you do."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    """Give a port that is free now on this machine. Another program may take it before you do."""
+    now = time.monotonic()
+    for port in [port for port, given in _ports_given.items() if given < now - _PORT_KEPT_S]:
+        del _ports_given[port]
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _ports_given:
+            break
+    _ports_given[port] = now
+    return port
 
 
 def fmt_ip_url(ip: str) -> str:

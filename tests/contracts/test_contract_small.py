@@ -108,6 +108,11 @@ def test_the_hub_knows_its_api():
         assert hub.server is hub
 
 
+def test_no_port_is_given_twice():
+    given = [utils.random_port() for _ in range(2000)]
+    assert len(set(given)) == len(given)
+
+
 async def test_waiting_for_a_server_ends_when_it_listens():
     server = Server(ip="127.0.0.1", port=utils.random_port())
     assert not server.is_up()
